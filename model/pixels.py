@@ -1,0 +1,173 @@
+"""The pixel path: image bytes -> uint8 [side, side, 3].
+
+Preprocessing, training data, evaluation and serving all call `to_pixels`, so the model sees the
+same numbers everywhere. Pillow decodes: TensorFlow's default JPEG decoder differs from it by up
+to 21 levels, its default resize by up to 203. A spec is one line of text, for example
+`decode|orient|resize(64)|pad`; it is part of the fingerprint of every artefact made from pixels.
+"""
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from model.errors import BadImage, BadInput
+
+MAX_IMAGE_BYTES = 10_000_000
+MAX_IMAGE_PIXELS = 25_000_000
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF")
+REASONS = {
+    "image_empty": "the file has no bytes",
+    "image_too_large": f"the file is larger than {MAX_IMAGE_BYTES} bytes",
+    "image_not_an_image": "the bytes are not a JPEG, PNG, WebP or GIF",
+    "image_truncated": "the image ends early or is corrupt",
+    "image_animated": "the image has more than one frame",
+    "image_too_many_pixels": f"the image has more than {MAX_IMAGE_PIXELS} pixels",
+    "box_outside_image": "the box does not overlap the image",
+}
+PADDING = (255, 255, 255)
+OVERSAMPLING = 2  # a JPEG is decoded at a DCT scale of at least this many times the target side
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Box(NamedTuple):
+    """Where the product is in the upright photo, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class PixelSpec:
+    """A parsed spec: the side of the square in pixels."""
+
+    side: int
+
+    PATTERN = re.compile(r"decode\|orient\|resize\((\d+)\)\|pad")
+
+    @classmethod
+    def parse(cls, text: str) -> "PixelSpec":
+        match = cls.PATTERN.fullmatch(text)
+        if match is None or not 8 <= int(match[1]) <= 1024:
+            raise BadInput(
+                f"Invalid pixel spec. Expected `decode|orient|resize(SIDE)|pad` with SIDE from 8 "
+                f"to 1024. Received: {text!r}."
+            )
+        return cls(int(match[1]))
+
+    def __str__(self) -> str:
+        return f"decode|orient|resize({self.side})|pad"
+
+
+def to_pixels(data: bytes, spec: PixelSpec, box: Box | None = None) -> Pixels:
+    """Decode, turn upright, crop to `box`, shrink the longer side to `spec.side`, pad to a square.
+
+    Returns uint8 [side, side, 3]. Raises BadImage with a reason of `REASONS`.
+    """
+    with warnings.catch_warnings():
+        # Broken EXIF or palette blocks warn; the pixels are what counts, and they are checked.
+        warnings.simplefilter("ignore")
+        image = _open(data)
+        try:
+            image = _upright_crop(image, spec.side, box)
+        except BadImage:
+            raise
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
+            raise BadImage("image_truncated", f"Cannot decode the image: {error}.") from error
+        image = _resize(_rgb(image), spec.side)
+    canvas = Image.new("RGB", (spec.side, spec.side), PADDING)
+    canvas.paste(image, ((spec.side - image.width) // 2, (spec.side - image.height) // 2))
+    return np.asarray(canvas)
+
+
+def check_size(n_bytes: int) -> None:
+    """Raise BadImage when a file of `n_bytes` cannot be a photo that we accept."""
+    if n_bytes == 0:
+        raise BadImage("image_empty", "The image is empty. Expected a JPEG, PNG, WebP or GIF.")
+    if n_bytes > MAX_IMAGE_BYTES:
+        raise BadImage(
+            "image_too_large",
+            f"The image is too large. Expected at most {MAX_IMAGE_BYTES} bytes. "
+            f"Received: {n_bytes}. Save it smaller.",
+        )
+
+
+def _open(data: bytes) -> Image.Image:
+    check_size(len(data))
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        frames = getattr(image, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise BadImage(
+            "image_not_an_image",
+            f"Unknown image format. Expected a JPEG, PNG, WebP or GIF. "
+            f"Received {len(data)} bytes that start with {data[:8]!r}.",
+        ) from error
+    except Exception as error:
+        raise BadImage("image_truncated", f"Cannot read the image header: {error}.") from error
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise _too_many_pixels(f"{image.width} x {image.height}")
+    if frames > 1 and image.format != "MPO":  # the further frames of an MPO are previews
+        raise BadImage(
+            "image_animated", f"The image has {frames} frames. Expected a still photo."
+        )
+    return image
+
+
+def _too_many_pixels(received: str) -> BadImage:
+    return BadImage(
+        "image_too_many_pixels",
+        f"The image has too many pixels. Expected at most {MAX_IMAGE_PIXELS}. "
+        f"Received: {received}. Save it smaller.",
+    )
+
+
+def _upright_crop(image: Image.Image, side: int, box: Box | None) -> Image.Image:
+    full = image.size
+    longest = max(full) if box is None else max(1, min(max(box.width, box.height), max(full)))
+    scale = OVERSAMPLING * side / longest
+    if image.format in ("JPEG", "MPO") and scale < 1:
+        image.draft(None, (round(full[0] * scale) + 1, round(full[1] * scale) + 1))
+    image.load()
+    shrink = image.width / full[0]
+    image = ImageOps.exif_transpose(image)
+    if box is None:
+        return image
+    left, top = max(box.x * shrink, 0), max(box.y * shrink, 0)
+    right = min((box.x + box.width) * shrink, image.width)
+    bottom = min((box.y + box.height) * shrink, image.height)
+    if right <= left or bottom <= top:
+        raise BadImage(
+            "box_outside_image",
+            f"The box does not overlap the image. Expected x, y, width, height inside "
+            f"{full[0]} x {full[1]} pixels. Received: {tuple(box)}.",
+        )
+    crop = (int(left), int(top), max(int(left) + 1, round(right)), max(int(top) + 1, round(bottom)))
+    return image.crop(crop)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a channel: Pillow's own convert would clip, not scale
+        wide = np.asarray(image).astype(np.float32)
+        return Image.fromarray((wide / 257.0).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (*PADDING, 255))
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _resize(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=None)

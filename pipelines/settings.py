@@ -1,0 +1,159 @@
+"""Every setting of every step, with defaults that run on a laptop.
+
+Read from `lookalike.toml` (or the file that LOOKALIKE_CONFIG names) and then from the environment,
+which wins: `LOOKALIKE_ROOT=/srv/shop`, `LOOKALIKE_TRAIN__EPOCHS=30`.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from model.errors import BadInput
+from model.pixels import PixelSpec
+
+
+class Section(BaseModel):
+    """The settings of one step; part of the fingerprint of what the step makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ingest(Section):
+    snapshot: bool = False  # True: a feed is the whole catalogue, what it lacks is deleted
+    taxonomy: Path | None = None  # CSV `category,parent`; without it the feed's paths are the tree
+    max_bad_share: float = Field(0.01, ge=0, le=1)  # more bad rows than this fail the step
+    split_shares: tuple[float, float] = (0.1, 0.1)  # val and test, of products
+    near_duplicate_bits: PositiveInt = Field(12, le=15)  # of 256
+
+
+class Preprocess(Section):
+    pixel_spec: str = "decode|orient|resize(64)|pad"
+    shard_images: PositiveInt = 256
+    max_bad_share: float = Field(0.01, ge=0, le=1)
+    beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
+
+    @field_validator("pixel_spec")
+    @classmethod
+    def _parses(cls, text: str) -> str:
+        try:
+            return str(PixelSpec.parse(text))
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+
+
+class Train(Section):
+    blocks: tuple[PositiveInt, ...] = (1, 1, 1, 1)  # residual blocks in each stage
+    width: PositiveInt = 24  # channels of the first stage; each later stage doubles them
+    epochs: PositiveInt = 12
+    batch_size: PositiveInt = 64
+    learning_rate: float = Field(0.004, gt=0)  # peak of the cosine, for one batch of batch_size
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    balance: float = Field(0.5, ge=0, le=1)  # 0: as the catalogue; 1: every leaf equally often
+    parent_weight: float = Field(0.5, ge=0)  # of each ancestor level's loss beside the leaf's 1
+    mixed_precision: bool = False
+    seed: int = 0
+    retrain_above: float = Field(0.05, ge=0)  # share of training photos that changed; 0: any
+    max_age_days: PositiveInt = 7  # retrain after this many days whatever changed
+
+
+class Reduce(Section):
+    dimensions: PositiveInt = 128
+
+
+class Index(Section):
+    engine: Literal["auto", "scann", "exact"] = "auto"
+    held_out: PositiveInt = 1000  # at most so many catalogue items stay out of the base index
+    held_out_share: float = Field(0.1, ge=0, le=0.5)
+    target_recall: float = Field(0.98, gt=0, le=1)  # of the engine alone; sets its search effort
+
+
+class Gate(Section):
+    k: PositiveInt = 10
+    min_recall: float = Field(0.95, ge=0, le=1)
+    min_slice_recall: float = Field(0.90, ge=0, le=1)
+    slice_queries: PositiveInt = 100  # a smaller slice is reported, not judged
+    min_self_match: float = Field(0.995, ge=0, le=1)
+    max_p99_ms: float = Field(100.0, gt=0)
+    bootstrap_rounds: PositiveInt = 1000
+
+
+class Registry(Section):
+    model: str = "lookalike"
+    tracking_uri: str | None = None  # default: SQLite under the root
+    auto_promote: bool = True  # the policy: a bundle that its gate passed needs no person
+
+
+class Serve(Section):
+    host: str = "127.0.0.1"
+    port: PositiveInt = 3000
+    poll_seconds: float = Field(2.0, gt=0)  # how often the ledger is read for a new champion
+    timeout_seconds: PositiveInt = 30
+
+
+class Settings(BaseSettings):
+    """Where the shop's data lies, and a section for each step."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOOKALIKE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    root: Path = Path("build/shop")
+    ingest: Ingest = Ingest()
+    preprocess: Preprocess = Preprocess()
+    train: Train = Train()
+    reduce: Reduce = Reduce()
+    index: Index = Index()
+    gate: Gate = Gate()
+    registry: Registry = Registry()
+    serve: Serve = Serve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, config_file())
+        return init_settings, env_settings, toml
+
+    @property
+    def pixel_spec(self) -> PixelSpec:
+        return PixelSpec.parse(self.preprocess.pixel_spec)
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.registry.tracking_uri or f"sqlite:///{self.root.resolve()}/mlflow.db"
+
+
+def config_file() -> Path:
+    return Path(os.environ.get("LOOKALIKE_CONFIG", "lookalike.toml"))
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the file, the environment and `given`. Raises BadInput that names the field."""
+    named = os.environ.get("LOOKALIKE_CONFIG")
+    if named and not Path(named).is_file():
+        raise BadInput(f"LOOKALIKE_CONFIG names a file that does not exist: {named}.")
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}. Received: {fault['input']!r}"
+            for fault in error.errors()
+        ]
+        raise BadInput(
+            f"Invalid settings in {config_file()} or the environment:\n  " + "\n  ".join(lines)
+        ) from error

@@ -1,0 +1,224 @@
+"""What all steps share: fingerprint, staging, one atomic commit, a report beside every output.
+
+    <root>/<step>/ds=2026-11-20/<fingerprint>/...   the output
+    <root>/<step>/ds=2026-11-20/report.json         names the output; its rename is the commit
+
+A step that is killed leaves the old report and its output, or the new ones. The same inputs give
+the same fingerprint, and a step whose fingerprint is already there returns at once.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from model.errors import BadInput
+from pipelines.settings import Settings
+
+STEPS = (
+    "ingest", "preprocess", "train", "embed", "reduce", "index", "gate", "bundle", "register",
+    "promote",
+)  # fmt: skip
+REPORT = "report.json"
+CODE_VERSION = 1  # raise it when a step's output changes for the same inputs
+
+log = structlog.get_logger()
+
+
+class Report(BaseModel):
+    """What a step did; the same record is shown by Airflow, MLflow and the terminal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    ds: date
+    fingerprint: str
+    digest: str  # of the output's files
+    rows: int
+    seconds: float
+    bytes: int
+    inputs: dict[str, str]
+    details: dict[str, Any]
+    reused: bool = False
+
+    def line(self) -> str:
+        took = "unchanged" if self.reused else f"{self.seconds:7.1f} s"
+        facts = ", ".join(
+            f"{name} {value}" for name, value in self.details.items() if _is_brief(value)
+        )
+        return f"{self.step:<11}{took:>11}  {self.rows:>8} rows  {facts}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the body of a step returns: rows written and facts for the report."""
+
+    rows: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One step's place for one day."""
+
+    settings: Settings
+    step: str
+    ds: date
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.root / self.step / f"ds={self.ds.isoformat()}"
+
+    def report(self) -> Report | None:
+        try:
+            return Report.model_validate_json((self.folder / REPORT).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def done(self) -> Report:
+        """The report, or BadInput that says which step must run first."""
+        report = self.report()
+        if report is None:
+            raise BadInput(
+                f"Step `{self.step}` has no output for {self.ds}. "
+                f"Run it first: python -m pipelines.{self.step} --ds {self.ds}"
+            )
+        return report
+
+    @property
+    def output(self) -> Path:
+        return self.folder / self.done().fingerprint
+
+
+def run_step(
+    settings: Settings,
+    step: str,
+    ds: date,
+    *,
+    inputs: Mapping[str, str],
+    body: Callable[[Path], Outcome],
+) -> Report:
+    """Run `body` into a staging folder and commit it, unless these inputs are done already.
+
+    `inputs` names every digest and setting that the output depends on.
+    """
+    partition = Partition(settings, step, ds)
+    fingerprint = digest_of({"step": step, "code": CODE_VERSION, **inputs})
+    with locked(settings.root / "locks" / f"{step}-{ds}.lock"):
+        done = partition.report()
+        if done and done.fingerprint == fingerprint and (partition.folder / fingerprint).is_dir():
+            log.info("step.unchanged", step=step, ds=str(ds), fingerprint=fingerprint)
+            return done.model_copy(update={"reused": True})
+        started = time.monotonic()
+        with staging(settings.root, f"{step}-{ds}") as folder:
+            outcome = body(folder)
+            replace_folder(folder, partition.folder / fingerprint)
+        report = Report(
+            step=step,
+            ds=ds,
+            fingerprint=fingerprint,
+            digest=digest_of(file_digests(partition.folder / fingerprint)),
+            rows=outcome.rows,
+            seconds=round(time.monotonic() - started, 3),
+            bytes=sum(p.stat().st_size for p in files_below(partition.folder / fingerprint)),
+            inputs=dict(inputs),
+            details=outcome.details,
+        )
+        write_atomically(partition.folder / REPORT, report.model_dump_json(indent=1).encode())
+        _drop_former(partition.folder, keep=fingerprint)
+    log.info("step.done", step=step, ds=str(ds), rows=report.rows, seconds=report.seconds)
+    return report
+
+
+def previous_day(settings: Settings, step: str, ds: date) -> Partition | None:
+    """The newest partition of `step` before `ds`."""
+    days = (
+        date.fromisoformat(folder.name.removeprefix("ds="))
+        for folder in (settings.root / step).glob("ds=*")
+        if (folder / REPORT).is_file()
+    )
+    before = [day for day in days if day < ds]
+    return Partition(settings, step, max(before)) if before else None
+
+
+def digest_of(value: object) -> str:
+    """Hex digest of a JSON value; 16 digits are enough to tell outputs apart."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): file_digest(path) for path in files_below(folder)}
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file holds the old bytes or the new ones, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Move `source` to `target`; a leftover of a killed run there is removed first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    source.rename(target)
+
+
+@contextmanager
+def staging(root: Path, name: str) -> Iterator[Path]:
+    """An empty folder on the root's disk; gone afterwards, also what a killed run left of it."""
+    folder = root / "staging" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the kernel lets go of it when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _drop_former(folder: Path, keep: str) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != keep:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_brief(value: object) -> bool:
+    return isinstance(value, str | int | float | bool) and len(str(value)) <= 60

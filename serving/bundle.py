@@ -1,0 +1,136 @@
+"""A bundle: everything that answers a query, in one folder under one digest.
+
+    manifest.json    schema, space id, pixel spec, counts, index description, verdict, file digests
+    embedder.onnx    uint8 [n, side, side, 3] -> vector float32 [n, d], leaf float32 [n, leaves]
+    index/           the base index, over the first `base` items
+    vectors.npy      float32 [items, d]; the items after `base` are searched exactly
+    items.arrow      one row an item, in the order of the vectors
+    taxonomy.json    leaf paths, in the order of the embedder's leaf output
+    verdict.json     what the gate measured
+    transform/       the TF-Transform graph and vocabularies of the day
+
+Nothing in it can be promoted alone. `verify` reads every byte before any parser opens a file;
+ScaNN's own parser aborts the process on some flipped bits.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from model.errors import Damaged
+from model.pixels import PixelSpec
+from model.taxonomy import Taxonomy
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+FORBIDDEN_SUFFIXES = (".pkl", ".pickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".sh")
+PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified folder."""
+
+    folder: Path
+    digest: str
+    manifest: dict[str, Any]
+
+    @property
+    def pixel_spec(self) -> PixelSpec:
+        return PixelSpec.parse(self.manifest["pixel_spec"])
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        return Taxonomy(tuple(json.loads((self.folder / "taxonomy.json").read_bytes())["leaves"]))
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> str:
+    """Write the manifest of a finished folder; returns the bundle's digest."""
+    files = {
+        path.relative_to(folder).as_posix(): _sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {"schema_version": SCHEMA_VERSION, **facts, "files": files}
+    data = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    (folder / MANIFEST).write_bytes(data)
+    return _digest(data)
+
+
+def verify(folder: Path, digest: str | None = None) -> Bundle:
+    """Check every file against the manifest, and the manifest against `digest`.
+
+    Raises Damaged that names the file, what was expected and what is there.
+    """
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(data)
+    except (OSError, ValueError) as error:
+        raise Damaged(f"The bundle {folder.name} has no readable {MANIFEST}: {error}.") from error
+    if digest is not None and _digest(data) != digest:
+        raise Damaged(f"Manifest of another bundle. Expected {digest}. Found: {_digest(data)}.")
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise Damaged(f"Unknown manifest. Expected schema version {SCHEMA_VERSION}.")
+    listed = manifest.get("files", {})
+    for name in listed:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise Damaged(f"The manifest names a file outside the bundle: {name}.")
+    present = _present(folder)
+    if present != set(listed):
+        extra, gone = sorted(present - set(listed)), sorted(set(listed) - present)
+        raise Damaged(f"The bundle's files differ. Not in the manifest: {extra}. Missing: {gone}.")
+    for name, expected in listed.items():
+        _check_file(folder / name, name, expected)
+    return Bundle(folder, _digest(data), manifest)
+
+
+def store(source: Path, bundles: Path, digest: str) -> Path:
+    """Move a sealed folder to its place by digest; there already is good too."""
+    target = bundles / digest
+    bundles.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(source, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        verify(target, digest)
+        shutil.rmtree(source)
+    return target
+
+
+def _present(folder: Path) -> set[str]:
+    names = set()
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise Damaged(f"The bundle holds a link, which is not allowed: {name}.")
+        if path.is_file() and name != MANIFEST:
+            if path.suffix in FORBIDDEN_SUFFIXES:
+                raise Damaged(f"The bundle holds a file that could run code: {name}.")
+            names.add(name)
+    return names
+
+
+def _check_file(path: Path, name: str, expected: str) -> None:
+    with path.open("rb") as file:
+        if file.read(2) in PICKLE_STARTS:
+            raise Damaged(f"The bundle holds a pickle, which could run code: {name}.")
+    found = _sha256(path)
+    if found != expected:
+        raise Damaged(
+            f"The file {name} of bundle {path.parent.name} is damaged. "
+            f"Expected sha256 {expected[:12]}. Found: {found[:12]}. Restore the bundle."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:16]

@@ -1,0 +1,76 @@
+"""Nearest neighbours by dot product, behind one small Protocol.
+
+Every engine answers `search` alike: rows int32 [q, k] and scores float32 [q, k], best first;
+where an engine finds fewer than k, the row is MISSING and the score -inf.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput
+
+MISSING = -1
+
+Vectors = npt.NDArray[np.float32]  # [n, d], unit length
+Rows = npt.NDArray[np.int32]  # [q, k]
+
+
+class Index(Protocol):
+    """What the gate, the bundle and the server need of an engine."""
+
+    @property
+    def description(self) -> dict[str, object]:
+        """Engine, form and parameters; with it `load_index` opens what `save` wrote."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+def load_index(folder: Path, description: dict[str, object]) -> Index:
+    """Open an index that `save` wrote. Raises BadInput for an engine that we do not have."""
+    engine = description.get("engine")
+    if engine == "exact":
+        from serving.exact import ExactIndex
+
+        return ExactIndex.load(folder)
+    if engine == "scann":
+        from serving.scann_index import ScannIndex
+
+        return ScannIndex.load(folder, description)
+    raise BadInput(f"Unknown index engine. Expected `exact` or `scann`. Received: {engine!r}.")
+
+
+def check_queries(queries: Vectors, dimensions: int) -> Vectors:
+    """float32 [q, d], contiguous. Raises BadInput for what no engine can answer."""
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dimensions:
+        raise BadInput(
+            f"Wrong query shape. Expected [queries, {dimensions}]. Received: {queries.shape}."
+        )
+    if not np.isfinite(queries).all():
+        raise BadInput("A query vector holds NaN or infinity. Expected finite numbers.")
+    if queries.size and not queries.any(axis=1).all():
+        raise BadInput("A query vector is all zeros. It has no direction, so nothing is near it.")
+    return queries
+
+
+def check_k(k: int) -> None:
+    if k < 1:
+        raise BadInput(f"Invalid `k`. Expected at least 1. Received: {k}.")
+
+
+def merge(
+    first: tuple[Rows, Vectors], second: tuple[Rows, Vectors], k: int
+) -> tuple[Rows, Vectors]:
+    """The best k of two answers to the same queries."""
+    rows = np.concatenate([first[0], second[0]], axis=1)
+    scores = np.concatenate([first[1], second[1]], axis=1)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, best, axis=1), np.take_along_axis(scores, best, axis=1)
