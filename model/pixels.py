@@ -20,7 +20,7 @@ from model.errors import BadImage, BadInput
 
 MAX_IMAGE_BYTES = 10_000_000
 MAX_IMAGE_PIXELS = 25_000_000
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # JPEG opens MPO too; MPO has no opener of its own
 REASONS = {
     "image_empty": "the file has no bytes",
     "image_too_large": f"the file is larger than {MAX_IMAGE_BYTES} bytes",

@@ -40,6 +40,14 @@ class Taxonomy:
         position = {name: number for number, name in enumerate(self.nodes(level))}
         return np.array([position[_ancestor(path, level)] for path in self.leaves], np.int32)
 
+    def confusion(
+        self, true: npt.NDArray[np.int32], predicted: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.int64]:
+        """int64 [leaves, leaves]: how often a true leaf (row) was taken for another (column)."""
+        counts = np.zeros((len(self.leaves),) * 2, np.int64)
+        np.add.at(counts, (true, predicted), 1)
+        return counts
+
 
 def split(path: str) -> list[str]:
     return path.split(SEPARATOR)

@@ -27,6 +27,7 @@ class Section(BaseModel):
 
 
 class Ingest(Section):
+    feed: str | None = None  # a table that `ingest` imports itself, such as feeds/{ds}.parquet
     snapshot: bool = False  # True: a feed is the whole catalogue, what it lacks is deleted
     taxonomy: Path | None = None  # CSV `category,parent`; without it the feed's paths are the tree
     max_bad_share: float = Field(0.01, ge=0, le=1)  # more bad rows than this fail the step
@@ -63,7 +64,12 @@ class Train(Section):
     mixed_precision: bool = False
     seed: int = 0
     retrain_above: float = Field(0.05, ge=0)  # share of training photos that changed; 0: any
-    max_age_days: PositiveInt = 7  # retrain after this many days whatever changed
+    max_age_days: PositiveInt = 7  # retrain after this many days, if anything changed
+
+    @property
+    def recipe(self) -> str:
+        """All that shapes the network, without what only says when to train."""
+        return self.model_dump_json(exclude={"retrain_above", "max_age_days"})
 
 
 class Reduce(Section):

@@ -12,25 +12,32 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
+import typer
 from pydantic import BaseModel, ConfigDict
 
-from model.errors import BadInput
-from pipelines.settings import Settings
+from model.errors import BadInput, LookalikeError, Refused
+from pipelines.settings import Settings, load_settings
 
 STEPS = (
     "ingest", "preprocess", "train", "embed", "reduce", "index", "gate", "bundle", "register",
     "promote",
 )  # fmt: skip
 REPORT = "report.json"
+EXIT_CODES: dict[type[Exception], int] = {
+    Refused: 3,  # a gate or a release rule said no: never try again
+    LookalikeError: 65,  # bad or damaged data, as sysexits.h EX_DATAERR: never try again
+    OSError: 75,  # disk, network, as EX_TEMPFAIL: try again
+}
 CODE_VERSION = 1  # raise it when a step's output changes for the same inputs
 
 log = structlog.get_logger()
@@ -139,6 +146,37 @@ def run_step(
         _drop_former(partition.folder, keep=fingerprint)
     log.info("step.done", step=step, ds=str(ds), rows=report.rows, seconds=report.seconds)
     return report
+
+
+def command(run: Callable[[Settings, date], Report]) -> None:
+    """The command line of a step: `python -m pipelines.<step> --ds 2026-11-20`.
+
+    The last line of standard output is the report as JSON. Exit codes tell an orchestrator what
+    another try is worth; see EXIT_CODES.
+    """
+
+    def main(
+        ds: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day to work on.")],
+    ) -> None:
+        with exit_codes():
+            report = run(load_settings(), ds.date())
+            sys.stderr.write(report.line() + "\n")
+            sys.stdout.write(report.model_dump_json() + "\n")
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn our own errors into one clear line and an exit code."""
+    try:
+        yield
+    except (LookalikeError, OSError) as error:
+        code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        raise SystemExit(code) from error
 
 
 def previous_day(settings: Settings, step: str, ds: date) -> Partition | None:

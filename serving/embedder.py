@@ -27,7 +27,8 @@ class Embedder:
         )
         self._input = self._session.get_inputs()[0].name
         self.side = int(self._session.get_inputs()[0].shape[1])
-        self.dimensions = int(self._session.get_outputs()[0].shape[1])
+        vector, leaf = self._session.get_outputs()
+        self.dimensions, self.leaves = int(vector.shape[1]), int(leaf.shape[1])
 
     def embed(self, pixels: Pixels) -> tuple[Vectors, Probabilities]:
         """Raises BadInput when the pixels are not of this embedder's side."""
@@ -41,6 +42,6 @@ class Embedder:
             for start in range(0, len(pixels), BATCH)
         ]
         if not parts:
-            return np.empty((0, self.dimensions), np.float32), np.empty((0, 0), np.float32)
+            return np.empty((0, self.dimensions), np.float32), np.empty((0, self.leaves), np.float32)
         vectors, leaves = (np.concatenate(group) for group in zip(*parts, strict=True))
         return vectors, leaves

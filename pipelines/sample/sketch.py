@@ -12,11 +12,14 @@ import numpy as np
 Point = tuple[float, float]
 Points = Sequence[Point]
 # body carries colour, pattern and finish; the others follow the product's palette.
-Role = Literal["body", "accent", "trim", "metal", "wood", "glass", "screen", "dark", "seam"]
+Role = Literal[
+    "body", "accent", "trim", "metal", "wood", "glass", "screen", "dark", "leaf", "flame", "seam"
+]
 # turned: surface of revolution. soft: inflated. ball: sphere. barrel: lying cylinder. flat: board.
 Form = Literal["turned", "soft", "ball", "barrel", "flat"]
 CURVE_STEPS = 8
 OVAL_STEPS = 56
+SAG = 0.12  # seen from a little above, a level circle's front sinks by this share of its radius
 
 
 class Look(TypedDict, total=False):
@@ -76,11 +79,15 @@ class Sketch:
         """Thin darker lines: stitching, folds, joints."""
         self.line(*paths, width=width, role="seam", form="flat")
 
-    def turned(self, profile: Points, *, x: float = 0.5, **look: Unpack[Look]) -> None:
+    def turned(self, profile: Points, *, x: float = 0.5, role: Role = "body") -> None:
         """A surface of revolution from (y, half width) pairs, top to bottom."""
         half = curve([(r, y) for y, r in profile])
-        outline = [(x + r, y) for r, y in half] + [(x - r, y) for r, y in reversed(half)]
-        self.fill(outline, **{"form": "turned", **look})
+        (top, y0), (low, y1) = half[0], half[-1]
+        outline = [(x + r, y) for r, y in half]
+        outline += arc(x, y1, low, low * SAG, span=(0, 180))
+        outline += [(x - r, y) for r, y in reversed(half)]
+        outline += arc(x, y0, top, top * SAG, span=(180, 0))
+        self.fill(outline, form="turned", role=role)
 
     def mark(self, x: float, y: float, size: float) -> None:
         """Where the brand's mark goes."""
@@ -88,13 +95,19 @@ class Sketch:
 
 
 def curve(points: Points, *, closed: bool = False) -> list[Point]:
-    """A Catmull-Rom curve through the points; a point given twice makes a corner."""
+    """A smooth curve through the points; a point given twice makes a corner."""
     p = np.asarray(points, dtype=np.float64)
     p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])
+    step = np.diff(p, axis=0)
+    length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)[:, None]
+    # Weighted by chord length: even slopes overshoot where a short side meets a long one.
+    way = step / length
+    slope = (way[:-1] * length[1:] + way[1:] * length[:-1]) / (length[:-1] + length[1:])
     t = np.linspace(0, 1, CURVE_STEPS, endpoint=False)[:, None]
-    a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
-    q = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2)
-    q += 0.5 * (3 * b - a - 3 * c + d) * t**3
+    b, c, span = p[1:-2, None], p[2:-1, None], length[1:-1, None]
+    enter, leave = slope[:-1, None] * span, slope[1:, None] * span
+    q = (2 * t**3 - 3 * t**2 + 1) * b + (t**3 - 2 * t**2 + t) * enter
+    q = q + (3 * t**2 - 2 * t**3) * c + (t**3 - t**2) * leave
     out = [(float(x), float(y)) for x, y in q.reshape(-1, 2)]
     return out if closed else [*out, (float(p[-1, 0]), float(p[-1, 1]))]
 

@@ -1,0 +1,257 @@
+"""Say yes or no to the day's index, and name the slice that failed.
+
+    python -m pipelines.gate --ds 2026-11-20
+
+Truth is the exact neighbours in the full embedding, before any reduction, for queries that are
+not in the base index: a gate that asks with indexed vectors, or takes its truth after PCA, reads
+up to 30 points too high. What the reducer loses and what the engine loses are told apart. The
+verdict is written either way; a no ends with exit code 3. Cost: 3 s to start, then a matrix
+product of queries x items.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import Refused
+from model.evaluators import hit_rates, lower_bound, recall_by_query
+from pipelines.catalogue import Catalogue, read_catalogue
+from pipelines.embed import embedding_store
+from pipelines.gate_run import log_gate
+from pipelines.index import build_index, read_arrow
+from pipelines.queries import Queries, read_queries
+from pipelines.reduce import read_reducer, space_id
+from pipelines.settings import Gate, Settings
+from pipelines.step import Outcome, Partition, Report, command, run_step
+from serving.bundle import verify
+from serving.engine import Engine
+from serving.exact import ExactIndex
+from serving.index import MISSING, Index, Rows, Vectors, load_index
+from serving.ledger import champion
+
+VERDICT = "verdict.json"
+LATENCY_QUERIES = 300
+SELF_MATCH_ITEMS = 20_000
+CHURN_QUERIES = 500
+SELF_SCORE_SLACK = 1e-3  # an item's own score is 1 up to quantisation
+
+
+def run(settings: Settings, ds: date) -> Report:
+    """Measure, write the verdict, and raise Refused when it is no."""
+    now = champion(settings.root)
+    inputs = {
+        "index": Partition(settings, "index", ds).done().digest,
+        "space": space_id(settings, ds),
+        "champion": now.bundle if now and now.ds < ds else "",
+        "settings": settings.gate.model_dump_json(),
+    }
+    report = run_step(
+        settings, "gate", ds, inputs=inputs, body=lambda folder: _gate(settings, ds, folder)
+    )
+    if not report.details["passed"]:
+        raise Refused(
+            f"The gate refused the index of {ds}: {'; '.join(report.details['failures'])}. "
+            f"Production is unchanged. Look at {Partition(settings, 'gate', ds).output / VERDICT}."
+        )
+    return report
+
+
+def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
+    bench = Bench.open(settings, ds)
+    verdict = judge(bench.measure(), settings.gate)
+    verdict["space_id"] = space_id(settings, ds)
+    verdict["churn"] = bench.churn(ds)
+    (folder / VERDICT).write_text(json.dumps(verdict, indent=1))
+    log_gate(settings, ds, verdict)
+    overall = verdict["slices"][0] if verdict["slices"] else {}
+    return Outcome(
+        rows=len(bench.queries),
+        details={
+            "passed": verdict["passed"],
+            "recall": overall.get("recall"),
+            "lower_bound": overall.get("lower_bound"),
+            "p99_ms": verdict["latency_ms"]["p99"],
+            "coverage": verdict["coverage"],
+            "failures": verdict["failures"],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The index under test, its queries, and both spaces."""
+
+    settings: Settings
+    queries: Queries
+    catalogue: Catalogue
+    index: Index
+    base: Vectors  # reduced, [n, d]
+    asked: Vectors  # reduced, [q, d]
+    full_base: Vectors  # [n, D]
+    full_asked: Vectors  # [q, D]
+    items: Any  # Arrow table of all items, base first
+
+    @classmethod
+    def open(cls, settings: Settings, ds: date) -> "Bench":
+        """Load what `index` wrote for `ds`, as the server will."""
+        output = Partition(settings, "index", ds).output
+        facts = json.loads((output / "index.json").read_bytes())
+        items = read_arrow(output / "items.arrow")
+        catalogue = read_catalogue(settings, ds)
+        queries = read_queries(catalogue, items.slice(facts["base"]), ds)
+        store, shards = embedding_store(settings, ds)
+        full_base = store.view(shards, items["pixel_key"][: facts["base"]].to_pylist())[:]
+        full_asked = store.view(shards, queries.items["pixel_key"].to_pylist())[:]
+        vectors = np.load(output / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        return cls(
+            settings=settings,
+            queries=queries,
+            catalogue=catalogue,
+            index=load_index(output / "index", facts["description"]),
+            base=vectors[: facts["base"]],
+            asked=read_reducer(settings, ds)(full_asked),
+            full_base=full_base,
+            full_asked=full_asked,
+            items=items,
+        )
+
+    def measure(self) -> dict[str, Any]:
+        """Every figure that the verdict rests on."""
+        k = self.settings.gate.k
+        found, _ = self.index.search(self.asked, k)
+        exact, _ = ExactIndex(self.base).search(self.asked, k)
+        _, truth = ExactIndex(self.full_base).search(self.full_asked, k)
+        recall = recall_by_query(self._full_scores(found), truth, k)
+        reduced = recall_by_query(self._full_scores(exact), truth, k)
+        masks = {"all": np.ones(len(self.queries), bool), **self.queries.slices}
+        return {
+            "k": k,
+            "items": len(self.base),
+            "slices": [
+                self._slice(name, recall[mask], reduced[mask])
+                for name, mask in masks.items()
+                if mask.any()
+            ],
+            "wild_photos": self._wild_hits(),
+            "latency_ms": self._latency(),
+            **self._self_match(),
+        }
+
+    def churn(self, ds: date) -> dict[str, float | None]:
+        """Share of the champion's ten answers that are others now, beside that of two builds."""
+        k, asked = self.settings.gate.k, self.asked[:CHURN_QUERIES]
+        found, _ = self.index.search(asked, k)
+        again = build_index(self.base, asked, self.settings)
+        noise = 1 - _overlap(found, again.search(asked, k)[0]) if len(asked) else 0.0
+        now = champion(self.settings.root)
+        if now is None or now.ds >= ds or not len(asked):
+            return {"against_champion": None, "noise": round(noise, 4)}
+        engine = Engine(verify(self.settings.root / "bundles" / now.bundle, now.bundle))
+        if str(engine.bundle.pixel_spec) != self.settings.preprocess.pixel_spec:
+            return {"against_champion": None, "noise": round(noise, 4)}
+        keys = self.queries.items["pixel_key"].to_pylist()[:CHURN_QUERIES]
+        photos = self.catalogue.pixels.view(self.catalogue.shards, keys)[:]
+        rows, _ = engine.base.search(engine.embedder.embed(photos)[0], k)
+        ours, theirs = self._ids(found, self.items), self._ids(rows, engine.items)
+        return {"against_champion": round(1 - _overlap(ours, theirs), 4), "noise": round(noise, 4)}
+
+    def _slice(self, name: str, recall: "npt.NDArray[np.float64]", reduced: Any) -> dict[str, Any]:
+        rounds = self.settings.gate.bootstrap_rounds
+        return {
+            "slice": name,
+            "queries": len(recall),
+            "recall": round(float(recall.mean()), 4),
+            "lower_bound": round(lower_bound(recall, rounds), 4),
+            "reducer_loss": round(1 - float(reduced.mean()), 4),
+            "engine_loss": round(float(reduced.mean() - recall.mean()), 4),
+        }
+
+    def _full_scores(self, rows: Rows) -> Vectors:
+        """Full-space cosines [q, k] of found rows, -inf where none was found."""
+        scores = np.einsum("qd,qkd->qk", self.full_asked, self.full_base[rows])
+        return np.asarray(np.where(rows == MISSING, -np.inf, scores), np.float32)
+
+    def _wild_hits(self) -> dict[str, float]:
+        """Is the right product, or at least its leaf, among the first answers to a wild photo?"""
+        wild = self.queries.slices.get("wild")
+        if wild is None:
+            return {}
+        rows, _ = self.index.search(self.asked[wild], self.settings.gate.k)
+        hits = {}
+        for name, column in (("product", "product_id"), ("leaf", "category")):
+            indexed = np.array(self.items[column].to_pylist()[: len(self.base)])
+            wanted = np.array(self.queries.items[column].to_pylist())[wild]
+            known = np.isin(wanted, indexed)
+            if known.any():
+                hits[f"{name}_queries"] = float(known.sum())
+                for measure, value in hit_rates(indexed[rows[known]], wanted[known]):
+                    hits[f"{name}_{measure}"] = round(value, 4)
+        return hits
+
+    def _latency(self) -> dict[str, float]:
+        """Milliseconds of one search for one query, engine alone."""
+        asked = self.asked if len(self.asked) else self.base
+        times = []
+        for query in asked[np.arange(LATENCY_QUERIES) % len(asked)]:
+            started = time.perf_counter()
+            self.index.search(query[None], self.settings.gate.k)
+            times.append(1000 * (time.perf_counter() - started))
+        return {
+            "p50": round(float(np.median(times)), 3),
+            "p99": round(float(np.quantile(times, 0.99)), 3),
+        }
+
+    def _self_match(self) -> dict[str, float]:
+        """Coverage: an item is among its own ten nearest, or something equal is. Rank 1 alike."""
+        step = max(1, len(self.base) // SELF_MATCH_ITEMS)
+        own = np.ascontiguousarray(self.base[::step])
+        rows, _ = self.index.search(own, self.settings.gate.k)
+        scores = np.einsum("qd,qkd->qk", own, self.base[rows])
+        same = (scores > 1 - SELF_SCORE_SLACK) & (rows != MISSING)
+        return {
+            "coverage": round(float(same.any(axis=1).mean()), 5),
+            "self_match": round(float(same[:, 0].mean()), 5),
+        }
+
+    def _ids(self, rows: Rows, items: Any) -> npt.NDArray[np.str_]:
+        return np.asarray(np.array(items["item_id"].to_pylist())[rows])
+
+
+def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
+    """Add `passed`, and `failures` as sentences that name the slice, the figure and the bound."""
+    failures = []
+    for row in measured["slices"]:
+        bound = gate.min_recall if row["slice"] == "all" else gate.min_slice_recall
+        judged = row["slice"] == "all" or row["queries"] >= gate.slice_queries
+        row |= {"bound": bound, "judged": judged}
+        if judged and row["lower_bound"] < bound:
+            failures.append(
+                f"slice `{row['slice']}`: recall@{measured['k']} is at least "
+                f"{row['lower_bound']:.3f}, expected {bound:.2f} (reducer loses "
+                f"{row['reducer_loss']:.3f}, engine {row['engine_loss']:.3f})"
+            )
+    for name in ("coverage", "self_match"):
+        if measured[name] < gate.min_self_match:
+            failures.append(f"{name} is {measured[name]:.4f}, expected {gate.min_self_match}")
+    if measured["latency_ms"]["p99"] > gate.max_p99_ms:
+        failures.append(
+            f"p99 of one search is {measured['latency_ms']['p99']} ms, expected at most "
+            f"{gate.max_p99_ms}"
+        )
+    return {"passed": not failures, "failures": failures, **measured}
+
+
+def _overlap(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Mean share of each row of `first` that is in the same row of `second`."""
+    pairs = zip(first, second, strict=True)
+    return float(np.mean([np.isin(one, other).mean() for one, other in pairs]))
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,156 @@
+"""The MLflow registered model of the shop: a version a bundle, stages and aliases.
+
+Stages are deprecated since MLflow 2.9 but are how people review and roll back; this file is the
+only one that knows them. The ledger decides, `sync` makes the registry agree with it.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from pipelines.settings import Settings
+from pipelines.tracking import client, experiment_id
+from serving.bundle import Bundle
+
+STAGES = ("None", "Staging", "Production", "Archived")
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+
+
+def register_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
+    """A version for the bundle, in Staging as `challenger`; the one it has already, if any."""
+    tracker, name = client(settings), settings.registry.model
+    _create_model(settings)
+    version = version_of(settings, bundle.digest)
+    if version is None:
+        run_id = _log_bundle(settings, ds, bundle)
+        created = tracker.create_model_version(
+            name,
+            source=f"runs:/{run_id}/bundle",
+            run_id=run_id,
+            tags=_tags(ds, bundle),
+            description=_description(ds, bundle),
+        )
+        version = str(created.version)
+    with _quiet_stages():
+        if tracker.get_model_version(name, version).current_stage == "None":
+            tracker.transition_model_version_stage(name, version, "Staging")
+            tracker.set_registered_model_alias(name, CHALLENGER, version)
+    return version
+
+
+def versions(settings: Settings) -> list[ModelVersion]:
+    """All versions, newest first; none before the first bundle."""
+    with _quiet_stages():
+        found = client(settings).search_model_versions(f"name = '{settings.registry.model}'")
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def version_of(settings: Settings, digest: str) -> str | None:
+    for version in versions(settings):
+        if version.tags.get("bundle") == digest:
+            return str(version.version)
+    return None
+
+
+def sync(settings: Settings, *, champion: str, previous: str | None) -> None:
+    """Stages and aliases as the ledger says; safe to repeat after a crash in the middle."""
+    tracker, name = client(settings), settings.registry.model
+    with _quiet_stages():
+        for version in versions(settings):
+            stage, number = version.current_stage, str(version.version)
+            if number == champion and stage != "Production":
+                tracker.transition_model_version_stage(name, number, "Production")
+            elif number != champion and stage == "Production":
+                tracker.transition_model_version_stage(name, number, "Archived")
+        aliases = dict(tracker.get_registered_model(name).aliases)
+        wanted = {CHAMPION: champion, PREVIOUS: previous}
+        for alias, number in wanted.items():
+            if number is None and alias in aliases:
+                tracker.delete_registered_model_alias(name, alias)
+            elif number is not None and str(aliases.get(alias)) != number:
+                tracker.set_registered_model_alias(name, alias, number)
+        if str(aliases.get(CHALLENGER)) == champion:
+            tracker.delete_registered_model_alias(name, CHALLENGER)
+
+
+def download(settings: Settings, version: str, folder: Path) -> Path:
+    """Fetch a version's bundle from the artefact store."""
+    import mlflow
+
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            f"models:/{settings.registry.model}/{version}",
+            dst_path=str(folder),
+            tracking_uri=settings.tracking_uri,
+        )
+    )
+
+
+def _create_model(settings: Settings) -> None:
+    try:
+        client(settings).create_registered_model(
+            settings.registry.model,
+            description="Search bundles of the shop: embedder, reducer, index and items as one.",
+        )
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+
+
+def _log_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
+    tracker = client(settings)
+    run = tracker.create_run(
+        experiment_id(settings),
+        run_name=f"bundle {ds}",
+        tags={"ds": str(ds), "step": "register", "bundle": bundle.digest},
+    )
+    tracker.log_artifacts(run.info.run_id, str(bundle.folder), "bundle")
+    tracker.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def _tags(ds: date, bundle: Bundle) -> dict[str, str]:
+    manifest = bundle.manifest
+    return {
+        "bundle": bundle.digest,
+        "ds": str(ds),
+        "space_id": manifest["space_id"],
+        "embedder": manifest["embedder"],
+        "trained": manifest["trained"],
+        "gate.passed": str(manifest["verdict"]["passed"]),
+        **{
+            f"gate.recall.{row['slice']}": str(row["recall"])
+            for row in manifest["verdict"]["slices"][:3]
+        },
+    }
+
+
+def _description(ds: date, bundle: Bundle) -> str:
+    verdict: dict[str, Any] = bundle.manifest["verdict"]
+    lines = [
+        f"Bundle `{bundle.digest}` of {ds}: {sum(bundle.manifest['counts'].values())} items.",
+        "",
+        f"| slice | queries | recall@{verdict['k']} | lower bound | threshold |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['slice']} | {row['queries']} | {row['recall']:.3f} | {row['lower_bound']:.3f} "
+        f"| {row['bound']:.2f} |"
+        for row in verdict["slices"]
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _quiet_stages() -> Iterator[None]:
+    """MLflow warns on every use of a stage; we know, and this file is where they would end."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*[Ss]tage.*")
+        yield

@@ -1,0 +1,91 @@
+"""The MLflow run of a training: parameters, curves, accuracy by level, confusion."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from model.fit import Epoch
+from pipelines.settings import Settings
+from pipelines.tracking import client, experiment_id, plot_style
+
+RUN_FILE = "mlflow_run.txt"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """The MLflow run of one training; a resumed training goes on in the same run."""
+
+    settings: Settings
+    run_id: str
+
+    @classmethod
+    def start(cls, settings: Settings, ds: date, checkpoints: Path) -> "TrainingRun":
+        """Open the run that `checkpoints` names, or a new one."""
+        tracker = client(settings)
+        file = checkpoints / RUN_FILE
+        if file.is_file():
+            return cls(settings, file.read_text())
+        run = tracker.create_run(
+            experiment_id(settings), run_name=f"train {ds}", tags={"ds": str(ds), "step": "train"}
+        )
+        for name, value in settings.train.model_dump().items():
+            tracker.log_param(run.info.run_id, name, value)
+        tracker.log_param(run.info.run_id, "pixel_spec", settings.preprocess.pixel_spec)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        file.write_text(run.info.run_id)
+        return cls(settings, run.info.run_id)
+
+    def log_epoch(self, epoch: Epoch) -> None:
+        tracker = client(self.settings)
+        values = {
+            "loss": epoch.loss,
+            "images_per_second": epoch.images_per_second,
+            **{f"val_{level}": value for level, value in epoch.validation.items()},
+        }
+        for name, value in values.items():
+            tracker.log_metric(self.run_id, name, value, step=epoch.epoch)
+
+    def finish(
+        self,
+        history: list[Epoch],
+        accuracy: dict[str, float],
+        confusion: npt.NDArray[np.int64],
+    ) -> None:
+        tracker = client(self.settings)
+        for level, value in accuracy.items():
+            tracker.log_metric(self.run_id, f"test_{level}", value)
+        tracker.log_figure(self.run_id, draw_curves(history), "curves.png")
+        tracker.log_figure(self.run_id, draw_confusion(confusion), "confusion.png")
+        tracker.set_terminated(self.run_id)
+
+
+def draw_curves(history: list[Epoch]) -> Figure:
+    """Loss beside the validation accuracy of every level."""
+    with plot_style():
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        epochs = [epoch.epoch + 1 for epoch in history]
+        left.plot(epochs, [epoch.loss for epoch in history], color="#2a6f97")
+        left.set(title="training loss", xlabel="epoch")
+        for level in history[-1].validation:
+            right.plot(epochs, [epoch.validation[level] for epoch in history], label=level)
+        right.set(title="validation accuracy", xlabel="epoch", ylim=(0, 1))
+        if history[-1].validation:
+            right.legend(frameon=False)
+    return figure
+
+
+def draw_confusion(confusion: npt.NDArray[np.int64]) -> Figure:
+    """Rows are true leaves, columns predicted ones, each row as shares."""
+    with plot_style():
+        figure = Figure(figsize=(6, 5.4), layout="constrained")
+        axes = figure.subplots()
+        shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(shares, cmap="magma_r", vmin=0, vmax=1, interpolation="nearest")
+        axes.set(title="leaf confusion, test split", xlabel="predicted", ylabel="true")
+        figure.colorbar(image, label="share of the true leaf")
+    return figure

@@ -1,0 +1,204 @@
+"""The bundle in Production, kept loaded: follows the ledger, swaps without losing a request."""
+
+import io
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import structlog
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.errors import BadInput, Damaged, LookalikeError
+from model.pixels import PADDING
+from serving import ledger
+from serving.bundle import verify
+from serving.engine import Engine
+from serving.ledger import Entry
+from serving.limits import EMBED_THREADS
+from serving.metrics import Metrics
+
+SELF_TEST_ITEMS = 20
+SELF_TEST_SHARE = 0.9  # an approximate index may miss a few; the gate has measured how many
+EQUAL_SCORE = 1e-3  # two views with one vector share rank 1
+
+log = structlog.get_logger()
+
+
+class Serve(BaseModel):
+    """The part of the settings that a running server needs; the command line has the address."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    poll_seconds: float = Field(
+        default=2.0, gt=0
+    )  # how often the ledger is read
+    timeout_seconds: int = Field(default=30, gt=0, le=100)  # BentoML itself gives up at 120
+
+
+class ServeSettings(BaseSettings):
+    """LOOKALIKE_ROOT, LOOKALIKE_SERVE__POLL_SECONDS, ..."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOOKALIKE_", env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+
+    root: Path
+    serve: Serve = Serve()
+
+
+def load_serve_settings() -> ServeSettings:
+    """Settings of the environment. Raises BadInput that names the variable."""
+    try:
+        return ServeSettings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = [
+            f"LOOKALIKE_{'__'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise BadInput(
+            f"Cannot serve with this environment. {'; '.join(faults)}. LOOKALIKE_ROOT is the "
+            f"folder with `{ledger.LEDGER}` and `bundles/`."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine that serves and the decision that put it there."""
+
+    engine: Engine
+    entry: Entry
+    created: datetime
+
+    @property
+    def digest(self) -> str:
+        return self.engine.bundle.digest
+
+    def age_seconds(self) -> float:
+        return (datetime.now(UTC) - self.created).total_seconds()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A decision that could not be followed, and why."""
+
+    bundle: str | None
+    error: str
+
+
+class Champion:
+    """Take `current` once a request and use nothing else of it: a swap replaces it as a whole."""
+
+    def __init__(self, settings: ServeSettings, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.metrics = metrics or Metrics()
+        self.current: Loaded | None = None
+        self._tried: Entry | None = None
+        self._refused: Pending | None = None
+        self._unreadable: Pending | None = None
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
+
+    @property
+    def pending(self) -> Pending | None:
+        return self._unreadable or self._refused
+
+    def start(self) -> None:
+        self._watcher.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._watcher.join()
+
+    def poll(self) -> None:
+        """Follow the ledger's last decision; what fails is tried again when the ledger changes."""
+        self._follow()
+        self.metrics.refused.set(self.pending is not None)
+
+    def _follow(self) -> None:
+        try:
+            entry = ledger.champion(self.settings.root)
+        except (OSError, ValueError) as error:
+            self._unreadable = self._failure(None, error, self._unreadable)
+            return
+        self._unreadable = None
+        if entry is None or entry == self._tried:
+            return
+        self._tried = entry
+        try:
+            loaded = self._load(entry)
+        except Exception as error:  # each engine has its own exceptions; the old bundle serves on
+            self._refused = self._failure(entry.bundle, error)
+            return
+        self.current = loaded
+        self._refused = None
+        self.metrics.serving(loaded.digest, entry.version, len(loaded.engine), loaded.age_seconds)
+        log.info("bundle.serving", bundle=loaded.digest, version=entry.version, ds=str(entry.ds))
+
+    def _load(self, entry: Entry) -> Loaded:
+        if self.current is not None and self.current.digest == entry.bundle:
+            return Loaded(self.current.engine, entry, self.current.created)
+        bundle = verify(self.settings.root / "bundles" / entry.bundle, entry.bundle)
+        engine = Engine(bundle, threads=EMBED_THREADS)
+        self_test(engine)
+        return Loaded(engine, entry, _created(bundle.manifest.get("created")))
+
+    def _failure(
+        self, bundle: str | None, error: Exception, known: Pending | None = None
+    ) -> Pending:
+        own = isinstance(error, LookalikeError)
+        failure = Pending(bundle, str(error) if own else f"{type(error).__name__}: {error}")
+        if failure != known:
+            self.metrics.failed_loads.inc()
+            log.error("bundle.refused", bundle=bundle, error=failure.error)
+        return failure
+
+    def _watch(self) -> None:
+        self.poll()
+        while not self._stopped.wait(self.settings.serve.poll_seconds):
+            self.poll()
+
+
+def self_test(engine: Engine) -> None:
+    """Run every part once, so that the first shopper does not wait. Raises Damaged."""
+    side = engine.embedder.side
+    if side != engine.bundle.pixel_spec.side:
+        raise Damaged(
+            f"The embedder is not of this pixel spec. Expected images of side "
+            f"{engine.bundle.pixel_spec.side}. Found: {side}. Build the bundle again."
+        )
+    _, odds = engine.embedder.embed(np.full((1, side, side, 3), PADDING, np.uint8))
+    if odds.shape[1] != len(engine.leaves):
+        raise Damaged(
+            f"The embedder is not of this taxonomy. Expected {len(engine.leaves)} leaves. "
+            f"Found: {odds.shape[1]}. Build the bundle again."
+        )
+    engine.search(_blank_photo(side), 1)
+    own = np.unique(np.linspace(0, len(engine) - 1, SELF_TEST_ITEMS).astype(np.int32))
+    rows, scores = engine.nearest(engine.vectors[own], 1)
+    own_scores = np.einsum("nd,nd->n", engine.vectors[own], engine.vectors[own])
+    found = (rows[:, 0] == own) | (np.abs(scores[:, 0] - own_scores) <= EQUAL_SCORE)
+    if found.mean() < SELF_TEST_SHARE:
+        raise Damaged(
+            f"The index does not find its own items. Expected {SELF_TEST_SHARE:.0%} of "
+            f"{len(own)} at rank 1. Found: {int(found.sum())}. Build the bundle again."
+        )
+
+
+def _blank_photo(side: int) -> bytes:
+    photo = io.BytesIO()
+    Image.new("RGB", (side, side), PADDING).save(photo, "JPEG")
+    return photo.getvalue()
+
+
+def _created(text: object) -> datetime:
+    try:
+        created = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise Damaged(
+            f"The manifest has no time of creation. Expected ISO 8601. Received: {text!r}."
+        ) from None
+    return created if created.tzinfo else created.replace(tzinfo=UTC)

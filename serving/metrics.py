@@ -1,0 +1,97 @@
+"""What Prometheus sees. One set of metrics for each server, in its own registry.
+
+BentoML's own request metrics are off: they keep a series for every path, so for every item id.
+"""
+
+import os
+from collections.abc import Callable
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+
+from model.pixels import REASONS
+from serving.limits import SHED_CODES
+
+METRICS_TYPE = CONTENT_TYPE_LATEST
+STAGES = ("decode", "embed", "search", "total")
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# BentoML asks for values in files, in a folder that the user's next `bentoml serve` wipes. A server
+# is one process: its values stay in memory.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Counters and gauges, each from its first scrape on, so that a rate never starts late."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "lookalike_requests",
+            "Answers by route and status.",
+            ["route", "status"],
+            registry=registry,
+        )
+        self.stages = Histogram(
+            "lookalike_stage_seconds",
+            "Seconds of each stage of a search; `total` is the whole request.",
+            ["stage"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.shed = Counter(
+            "lookalike_shed_requests",
+            "Requests turned away or given up.",
+            ["code"],
+            registry=registry,
+        )
+        self.rejected_images = Counter(
+            "lookalike_rejected_images", "Query photos refused.", ["reason"], registry=registry
+        )
+        self.failed_loads = Counter(
+            "lookalike_failed_bundle_loads", "Bundles that could not be loaded.", registry=registry
+        )
+        self.refused = Gauge(
+            "lookalike_bundle_refused",
+            "1 while the promoted bundle cannot serve.",
+            registry=registry,
+        )
+        self.ready = Gauge("lookalike_ready", "1 while a bundle serves.", registry=registry)
+        self.bundle = Gauge(
+            "lookalike_bundle_info",
+            "The bundle that serves.",
+            ["digest", "version"],
+            registry=registry,
+        )
+        self.items = Gauge("lookalike_items", "Items in the bundle that serves.", registry=registry)
+        self.index_age = Gauge(
+            "lookalike_index_age_seconds", "Since the serving bundle was made.", registry=registry
+        )
+        for stage in STAGES:
+            self.stages.labels(stage)
+        for reason in REASONS:
+            self.rejected_images.labels(reason)
+        for code in SHED_CODES:
+            self.shed.labels(code)
+
+    def serving(self, digest: str, version: str, items: int, age: Callable[[], float]) -> None:
+        self.bundle.clear()
+        self.bundle.labels(digest, version).set(1)
+        self.items.set(items)
+        self.index_age.set_function(age)
+        self.ready.set(1)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,57 @@
+"""The BentoML service: `bentoml serve serving.service:Lookalike --host 127.0.0.1 --port 3000`.
+
+BentoML starts, supervises and stops the process; every HTTP answer is ours.
+"""
+
+import bentoml
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.champion import Champion, load_serve_settings
+from serving.routes import create_app
+
+BENTOML_SECONDS = 120  # longer than any timeout of ours, whose answer has our error shape
+
+
+@bentoml.service(
+    workers=1,  # requests share one loaded bundle and its threads
+    traffic={"timeout": BENTOML_SECONDS},
+    metrics={"enabled": False},  # see serving/metrics.py
+    logging={"access": {"enabled": False}},  # it prints item ids as they come, line breaks too
+    http={"host": "127.0.0.1"},
+)
+class Lookalike:
+    """The site over the bundle in Production."""
+
+    def __init__(self) -> None:
+        self.champion = Champion(load_serve_settings())
+        self.app = create_app(self.champion)
+        self.champion.start()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def check() -> None:
+        """Before any worker: a wrong environment ends the command instead of a restart loop."""
+        load_serve_settings()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        self.champion.stop()
+
+
+class OurRoutes:
+    """Answers every request.
+
+    A mounted app would come after BentoML's own /livez, /readyz, /healthz, /metrics and
+    /schema.json, and behind an error shape that is not ours.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._bentoml = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "http"
+        app: ASGIApp = bentoml.get_current_service().app if ours else self._bentoml
+        await app(scope, receive, send)
+
+
+Lookalike.add_asgi_middleware(OurRoutes)  # type: ignore[attr-defined]
