@@ -7,13 +7,10 @@ shopper's photo.
 from pathlib import Path
 
 import keras
-import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from model.pca import Reducer
-
-EMBEDDING, LEAF, VECTOR = "embedding", "leaf", "vector"
+from model.fuse import EMBEDDING, LEAF
 
 
 def export_embedder(model: keras.Model, side: int, path: Path) -> None:
@@ -32,28 +29,6 @@ def export_embedder(model: keras.Model, side: int, path: Path) -> None:
     exported = onnx.load(path)
     _rename_outputs(exported.graph, [EMBEDDING, LEAF])
     onnx.save(exported, path)
-
-
-def fuse_reducer(embedder: Path, reducer: Reducer, path: Path) -> None:
-    """Append the reducer and the norm: `embedding` becomes `vector` float32 [n, d]."""
-    model = onnx.load(embedder)
-    graph = model.graph
-    components = np.ascontiguousarray(reducer.components)
-    graph.initializer.append(numpy_helper.from_array(components, "reducer_components"))
-    graph.node.extend(
-        [
-            helper.make_node("MatMul", [EMBEDDING, "reducer_components"], ["reduced"]),
-            helper.make_node("LpNormalization", ["reduced"], [VECTOR], axis=1, p=2),
-        ]
-    )
-    leaf = next(output for output in graph.output if output.name == LEAF)
-    vector = helper.make_tensor_value_info(
-        VECTOR, TensorProto.FLOAT, ["n", reducer.components.shape[1]]
-    )
-    del graph.output[:]
-    graph.output.extend([vector, leaf])
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
 
 
 def _rename_outputs(graph: onnx.GraphProto, names: list[str]) -> None:

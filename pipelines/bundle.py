@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from model.errors import Refused
-from model.export import fuse_reducer
+from model.fuse import fuse_reducer
 from pipelines.catalogue import pixel_store, read_shards
 from pipelines.gate import VERDICT
 from pipelines.index import SERVED, read_arrow, write_arrow

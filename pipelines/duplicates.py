@@ -5,10 +5,12 @@ look the same when both rules hold:
 
 - their difference hashes differ in at most `bits` of 256, and each hash has DETAIL bits or more
   set and DETAIL or more unset: a white sheet or a plain ramp says nothing and joins nothing;
-- their colour signatures differ by MAX_COLOUR levels on average: a recoloured shirt has the edges
-  of its sibling and is another product.
+- their colour signatures differ by at most MAX_COLOUR levels on average and MAX_CELL anywhere: a
+  recoloured lamp has the edges of its sibling, and on a white ground the mean hardly notices.
 
-Measured on 2 cores: 0.5 ms a photo, 3 s to group 100,000.
+Measured with 12 bits: JPEG at quality 30 to 60, WebP at 70, half the size or 3 % brighter group 99
+of 100 photos with their copy; a crop by 1 % on each side groups 80 of 100 studio shots and 20 of
+100 cluttered ones. On 2 cores 0.5 ms a photo, and 2 s to group 100,000.
 """
 
 import hashlib
@@ -30,6 +32,7 @@ COLOUR_SIDE = 4
 EDGE = 3  # levels; a smaller step is noise of the compression
 DETAIL = 24  # of 256
 MAX_COLOUR = 6.0  # levels, mean over the signature
+MAX_CELL = 12  # levels, of any of its 48 values
 DECODE_SIDE = 64  # a JPEG is decoded no smaller
 HASH_BYTES = ROWS * (COLUMNS - 1) // 8
 LOOK_BYTES = HASH_BYTES + COLOUR_SIDE**2 * 3
@@ -141,7 +144,9 @@ def _candidates(hashes: Bytes) -> Iterator[tuple[Rows, Rows]]:
 def _alike(one: Bytes, other: Bytes, bits: int) -> npt.NDArray[np.bool_]:
     differing = np.bitwise_count(one[:, :HASH_BYTES] ^ other[:, :HASH_BYTES]).sum(axis=1)
     colours = np.abs(one[:, HASH_BYTES:].astype(np.int16) - other[:, HASH_BYTES:])
-    near: npt.NDArray[np.bool_] = (differing <= bits) & (colours.mean(axis=1) <= MAX_COLOUR)
+    same_edges = differing <= bits
+    same_colours = (colours.mean(axis=1) <= MAX_COLOUR) & (colours.max(axis=1) <= MAX_CELL)
+    near: npt.NDArray[np.bool_] = same_edges & same_colours
     return near
 
 

@@ -48,17 +48,20 @@ REQUIRED = ("item_id", "product_id", "image", "category")
 DEFAULTS: Mapping[str, Any] = {"in_stock": True, "deleted": False, "kind": "catalogue"}
 KINDS = ("catalogue", "wild")
 SPLITS = ("train", "val", "test")
+Cells: TypeAlias = pd.Series
 Refusal: TypeAlias = tuple[int, str | None, str, str]  # as REFUSED
+ABSENT = ""  # stands in a deleted row where another must hold something; no parser gives it
+KNOWN = "a path of the taxonomy file"
 MAX_ID = 256  # characters; ids stand in URLs and in every index
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a good row holds, and the column to look at when it does not."""
+    """What the cells of a column hold in a good row."""
 
     column: str
     expected: str
-    holds: Callable[[Frame], "pd.Series[bool]"]
+    holds: Callable[[Cells], Cells]  # a bool for each cell
 
 
 @dataclass(frozen=True)
@@ -69,61 +72,53 @@ class Checked:
     refused: pa.Table  # REFUSED
 
 
-def _each(column: str, holds: Callable[[Any], bool]) -> Callable[[Frame], "pd.Series[bool]"]:
-    return lambda rows: rows[column].map(holds).astype(bool)
+def _each(holds: Callable[[Any], bool]) -> Callable[[Cells], Cells]:
+    return lambda cells: cells.map(holds).astype(bool)
 
 
-def _unless_deleted(column: str) -> Callable[[Frame], "pd.Series[bool]"]:
-    return lambda rows: rows[column].notna() | (rows["deleted"] == True)  # noqa: E712
-
-
-def _parsed(column: str) -> Callable[[Frame], "pd.Series[bool]"]:
-    return _each(column, lambda cell: not isinstance(cell, Unparsable))
-
-
+PRESENT = pd.Series.notna
+PARSED = _each(lambda cell: not isinstance(cell, Unparsable))
 # In this order: a row with several faults is refused for the first.
 RULES: Mapping[str, Rule] = {
-    "malformed_row": Rule(MALFORMED, "one value a column", lambda rows: rows[MALFORMED].isna()),
-    "missing_item_id": Rule("item_id", "an id", lambda rows: rows["item_id"].notna()),
+    "malformed_row": Rule(MALFORMED, "one value a column", pd.Series.isna),
+    "missing_item_id": Rule("item_id", "an id", PRESENT),
     "bad_item_id": Rule(
         "item_id",
         f"at most {MAX_ID} printable characters",
-        _each("item_id", lambda name: len(str(name)) <= MAX_ID and str(name).isprintable()),
+        _each(lambda name: len(str(name)) <= MAX_ID and str(name).isprintable()),
     ),
     "duplicate_item_id": Rule(
         "item_id",
         "an id that no earlier row has",
-        lambda rows: rows["item_id"].isna() | ~rows["item_id"].duplicated(),
+        lambda names: names.isna() | ~names.duplicated(),
     ),
-    "missing_image": Rule("image", "a path or URI", _unless_deleted("image")),
-    "missing_category": Rule(
-        "category", "a path as `Top > Middle > Leaf`", _unless_deleted("category")
-    ),
+    "missing_image": Rule("image", "a path or URI", PRESENT),
+    "missing_category": Rule("category", "a path as `Top > Middle > Leaf`", PRESENT),
     "cyclic_category": Rule(
         "category",
         "each name once in a path",
-        _each("category", lambda path: path is None or not is_cyclic(path)),
+        _each(lambda path: path is None or not is_cyclic(path)),
     ),
     "bad_price": Rule(
         "price",
         "a number, 0 or more",
-        _each("price", lambda price: price is None or isinstance(price, float) and price >= 0),
+        _each(lambda price: price is None or isinstance(price, float) and price >= 0),
     ),
-    "bad_box": Rule("box", "[x, y, width, height] in pixels", _parsed("box")),
-    "bad_kind": Rule("kind", f"one of {', '.join(KINDS)}", _each("kind", KINDS.__contains__)),
+    "bad_box": Rule("box", "[x, y, width, height] in pixels", PARSED),
+    "bad_kind": Rule("kind", f"one of {', '.join(KINDS)}", _each(KINDS.__contains__)),
     "bad_split": Rule(
         "split",
         f"one of {', '.join(SPLITS)}, or nothing",
-        _each("split", lambda name: name is None or name in SPLITS),
+        _each(lambda name: name is None or name in SPLITS),
     ),
-    "bad_attributes": Rule("attributes", "a map of text to text", _parsed("attributes")),
-    "bad_in_stock": Rule("in_stock", "true or false", _parsed("in_stock")),
-    "bad_deleted": Rule("deleted", "true or false", _parsed("deleted")),
-    "bad_updated_at": Rule("updated_at", "an ISO 8601 time", _parsed("updated_at")),
+    "bad_attributes": Rule("attributes", "a map of text to text", PARSED),
+    "bad_in_stock": Rule("in_stock", "true or false", PARSED),
+    "bad_deleted": Rule("deleted", "true or false", PARSED),
+    "bad_updated_at": Rule("updated_at", "an ISO 8601 time", PARSED),
 }
 REASONS: Mapping[str, str] = {
     **{reason: f"{rule.column}: expected {rule.expected}" for reason, rule in RULES.items()},
-    "unknown_category": "category: expected a path of the taxonomy file",
+    "unknown_category": f"category: expected {KNOWN}",
     "bad_suffix": "expected a photo: .jpg, .jpeg, .png, .webp or .gif",
 }
 
@@ -136,10 +131,11 @@ def check(rows: Frame, *, known: frozenset[str] | None = None) -> Checked:
     parsed = _parse(_complete(rows))
     reasons = _reasons(parsed, known)
     good = parsed.drop(index=list(reasons))
-    table = pa.table(
-        [pa.array(good[field.name].tolist(), field.type) for field in FEED], schema=FEED
-    )
-    return Checked(table, _refused(parsed, reasons))
+    columns = [
+        pa.array([None if cell == ABSENT else cell for cell in good[field.name]], field.type)
+        for field in FEED
+    ]
+    return Checked(pa.table(columns, schema=FEED), _refused(parsed, reasons))
 
 
 def refusals(rows: Iterable[Refusal]) -> pa.Table:
@@ -174,7 +170,7 @@ def _parse(rows: Frame) -> Frame:
 
     columns = {name: cells(name) for name in FEED.names}
     for name in set(FEED.names) - {"item_id", "deleted"}:  # a deleted row needs no more than its id
-        rest = DEFAULTS.get(name)
+        rest = DEFAULTS.get(name, ABSENT if name in REQUIRED else None)
         columns[name] = [
             rest if gone is True else cell
             for gone, cell in zip(columns["deleted"], columns[name], strict=True)
@@ -190,12 +186,16 @@ def _parse(rows: Frame) -> Frame:
 
 
 def _schema(known: frozenset[str] | None) -> pandera.DataFrameSchema:
-    checks = {reason: rule.holds for reason, rule in RULES.items()}
+    rules = dict(RULES)
     if known is not None:
-        checks["unknown_category"] = _each("category", lambda path: path is None or path in known)
-    return pandera.DataFrameSchema(
-        checks=[pandera.Check(holds, name=reason) for reason, holds in checks.items()]
-    )
+        rules["unknown_category"] = Rule(
+            "category", KNOWN, _each(lambda path: path is None or path in known or path == ABSENT)
+        )
+    columns = {name: pandera.Column(nullable=True, checks=[]) for name in (*FEED.names, MALFORMED)}
+    for reason, rule in rules.items():
+        check = pandera.Check(rule.holds, name=reason, ignore_na=False)
+        columns[rule.column].checks.append(check)
+    return pandera.DataFrameSchema(columns)
 
 
 def _reasons(parsed: Frame, known: frozenset[str] | None) -> dict[int, str]:

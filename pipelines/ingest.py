@@ -6,7 +6,8 @@ Every later step reads what this one writes, so each item here has a photo that 
 whose id never moves, and a split that no look-alike crosses. Bad rows go to quarantine with a
 reason; too many of them fail the step and leave the old state.
 
-Measured on 2 cores: 4,000 photos of 10 KB in 4 s, the next day with 1 % changed in 0.6 s.
+Measured on 2 cores: 4,000 photos of 10 KB in 3 s, the next day with 1 % changed in 0.4 s, and 2 s
+before either to import pandas and pandera.
 """
 
 import hashlib
@@ -114,7 +115,7 @@ def _feed(settings: Settings, ds: date) -> Report:
     if report is not None:
         return report
     if settings.ingest.feed is not None:
-        return import_feed(settings, ds, Path(settings.ingest.feed.format(ds=ds)))
+        return import_feed(settings, ds, Path(settings.ingest.feed.replace("{ds}", str(ds))))
     raise BadInput(
         f"There is no feed for {ds}. Expected one in {partition.folder}. Bring it in with "
         f"`lookalike import SOURCE --ds {ds}`, or set ingest.feed to a path with {{ds}}."

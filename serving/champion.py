@@ -33,9 +33,7 @@ class Serve(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    poll_seconds: float = Field(
-        default=2.0, gt=0
-    )  # how often the ledger is read
+    poll_seconds: float = Field(default=2.0, gt=0)  # how often the ledger is read
     timeout_seconds: int = Field(default=30, gt=0, le=100)  # BentoML itself gives up at 120
 
 

@@ -20,8 +20,8 @@ MAX_MULTIPART_FIELDS = 8
 UPLOAD_SECONDS = 15  # for the body of one request to arrive
 DEFAULT_K, MAX_K = 12, 200
 DEFAULT_SAMPLE, MAX_SAMPLE = 12, 100
-MAX_BOX = 100_000  # pixels; no photo within MAX_IMAGE_PIXELS is longer than its own width
-SEARCH_THREADS = min(8, len(os.sched_getaffinity(0)))
+MAX_BOX = 100_000  # pixels of one side; far longer than any photo
+SEARCH_THREADS = min(8, os.cpu_count() or 1)
 EMBED_THREADS = 1  # of one request; requests, not pixels, share out the cores
 MAX_WAITING = 32  # requests beyond those in the threads; one more is turned away
 RETRY_AFTER_SECONDS = 1
@@ -173,6 +173,3 @@ class Pool:
                 f"No answer within {seconds:g} seconds. Try again, or with a smaller photo.",
                 {"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from None
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -4,8 +4,6 @@ import io
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,7 +81,6 @@ def create_app(champion: Champion) -> Starlette:
             UnknownItem: on_unknown_item,
             HTTPException: on_http_exception,
         },
-        lifespan=api.lifespan,
     )
     app.router.redirect_slashes = False
     return app
@@ -109,11 +106,6 @@ class Api:
         self._seconds = champion.settings.serve.timeout_seconds
         self._metrics = champion.metrics
         self._pool = Pool()
-
-    @asynccontextmanager
-    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        yield
-        self._pool.close()
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -243,11 +235,11 @@ def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
     count = len(loaded.engine)
     draw = random.Random(loaded.digest).sample(range(count), min(count, SAMPLE_FROM * limit))
     seen: Counter[str] = Counter()
-    rounds = []
-    for item in shown(loaded, draw):
-        rounds.append((seen[item["category"]], len(rounds), item))
+    ranked: list[tuple[int, int, dict[str, Any]]] = []  # how many of its leaf came before it
+    for place, item in enumerate(shown(loaded, draw)):
+        ranked.append((seen[item["category"]], place, item))
         seen[item["category"]] += 1
-    return [item for _, _, item in sorted(rounds)[:limit]]
+    return [item for _, _, item in sorted(ranked)[:limit]]
 
 
 def read_item_photo(root: Path, location: str) -> tuple[bytes, str]:

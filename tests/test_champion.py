@@ -12,11 +12,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-
-from model.errors import BadInput
-from serving.champion import Champion, Pending, Serve, ServeSettings, load_serve_settings
-from serving.ledger import LEDGER
-from serving.metrics import Metrics
 from tiny_bundle import (
     DIMENSIONS,
     add_bundle,
@@ -26,6 +21,11 @@ from tiny_bundle import (
     promote,
     site,
 )
+
+from model.errors import BadInput
+from serving.champion import Champion, Pending, Serve, ServeSettings, load_serve_settings
+from serving.ledger import LEDGER
+from serving.metrics import Metrics
 
 
 @pytest.fixture

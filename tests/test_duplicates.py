@@ -14,6 +14,7 @@ from tiny_feed import encoded, scene
 from pipelines.duplicates import (
     DETAIL,
     HASH_BYTES,
+    MAX_CELL,
     MAX_COLOUR,
     SPREAD,
     WINDOW,
@@ -71,6 +72,7 @@ def near(looks: Looks, bits: int) -> set[tuple[int, int]]:
         and detailed[j]
         and (hashes[i] != hashes[j]).sum() <= bits
         and np.abs(colours[i] - colours[j]).mean() <= MAX_COLOUR
+        and np.abs(colours[i] - colours[j]).max() <= MAX_CELL
     }
 
 
@@ -87,6 +89,7 @@ def random_looks(seed: int, size: int) -> Looks:
     kinds = rng.random((4, 256)) < rng.choice([0.05, 0.3, 0.5], (4, 1))
     bits = kinds[rng.integers(0, 4, size)] ^ (rng.random((size, 256)) < 0.03)
     colours = 100 + rng.integers(0, 3, (size, 1)) * 7 + rng.integers(0, 3, (size, 48))
+    colours[rng.random(size) < 0.2, 0] += 14
     return np.concatenate([np.packbits(bits, axis=1), colours.astype(np.uint8)], axis=1)
 
 
@@ -114,6 +117,12 @@ def test_another_colour_or_photo_stays_apart() -> None:
         red, encoded(product().transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(90))
     )
     assert not together(encoded(scene(1)), encoded(scene(2)))
+
+
+def test_another_colour_of_a_small_part_stays_apart() -> None:
+    other = product()
+    ImageDraw.Draw(other).ellipse([70, 240, 170, 275], fill="#504080")
+    assert not together(encoded(product()), encoded(other))
 
 
 def test_a_turned_photo_with_its_exif_mark_is_the_same() -> None:

@@ -9,9 +9,9 @@ import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from tiny_bundle import bentoml_service, draw_photo, make_root, site
 
 from model.pixels import REASONS
-from tiny_bundle import bentoml_service, draw_photo, make_root, site
 
 MONITORING = Path(__file__).parents[1] / "monitoring"
 RULES = [

@@ -19,16 +19,6 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from starlette.routing import Mount, Route
-
-from model.pixels import MAX_IMAGE_BYTES, Box
-from serving import limits
-from serving.bundle import verify
-from serving.champion import Champion, ServeSettings
-from serving.engine import Engine
-from serving.ledger import champion
-from serving.limits import Pool, Rejected
-from serving.openapi import document
-from serving.routes import SECURITY_HEADERS, create_app
 from tiny_bundle import (
     AWKWARD_IDS,
     CREATED,
@@ -40,6 +30,16 @@ from tiny_bundle import (
     promote,
     site,
 )
+
+from model.pixels import MAX_IMAGE_BYTES, Box
+from serving import limits
+from serving.bundle import verify
+from serving.champion import Champion, ServeSettings
+from serving.engine import Engine
+from serving.ledger import champion
+from serving.limits import Pool, Rejected
+from serving.openapi import document
+from serving.routes import SECURITY_HEADERS, create_app
 
 ITEM = {
     "item_id": "item-008",
@@ -459,7 +459,7 @@ def test_one_request_too_many_is_turned_away_at_once(url: str) -> None:
 def test_a_slow_upload_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UPLOAD_SECONDS", 0.2)
     with half_a_request(url) as connection:
-        answer = connection.recv(10_000).decode()
+        answer = b"".join(iter(lambda: connection.recv(10_000), b"")).decode()
     assert answer.startswith("HTTP/1.1 408 ")
     assert '{"error":{"code":"upload_timeout"' in answer
 
@@ -471,7 +471,6 @@ async def test_no_answer_in_time() -> None:
         await pool.run(lambda: time.sleep(0.3), 0.05)
     assert (rejected.value.status, rejected.value.code) == (503, "deadline")
     assert await pool.run(lambda: "next", 1) == "next"
-    pool.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from tiny_bundle import (
     BENTOML,
     Service,
@@ -29,7 +28,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(root: Path) -> Iterator[Service]:
     with bentoml_service(root) as service:
-        wait_for_version(service, "1")
         yield service
 
 

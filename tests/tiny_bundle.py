@@ -175,8 +175,8 @@ class Service:
 
 
 @contextmanager
-def bentoml_service(root: Path, seconds: float = 60) -> Iterator[Service]:
-    """`bentoml serve` over `root` at a free port, up to `seconds` to answer /livez."""
+def bentoml_service(root: Path, until: str = "/readyz") -> Iterator[Service]:
+    """`bentoml serve` over `root` at a free port; yields once it answers `until` with 200."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -191,10 +191,10 @@ def bentoml_service(root: Path, seconds: float = 60) -> Iterator[Service]:
         )
         service = Service(f"http://127.0.0.1:{port}", process.pid, log)
         try:
-            _wait_until_alive(service, process, seconds)
+            _wait(service.url + until, process, log)
             yield service
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             process.wait(30)
 
 
@@ -209,14 +209,14 @@ def bentoml_environment(root: Path) -> dict[str, str]:
     }
 
 
-def _wait_until_alive(service: Service, process: subprocess.Popen[bytes], seconds: float) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            httpx.get(f"{service.url}/livez").raise_for_status()
+            httpx.get(url).raise_for_status()
         except httpx.HTTPError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(service.log.read_text()) from None
+                raise RuntimeError(log.read_text()) from None
             time.sleep(0.1)
         else:
             return

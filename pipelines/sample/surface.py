@@ -119,7 +119,10 @@ def _soft(mask: Field, depth: int) -> tuple[Field, Field]:
     h, w = mask.shape
     half = Image.fromarray(mask).resize(((w + 1) // 2, (h + 1) // 2), Image.Resampling.BOX)
     radius = max(depth // 2, 1)
-    height = blurred(np.asarray(half, dtype=np.float32), radius)
+    # Room for all the passes: what one pass pushes past the border the next would miss.
+    room = 3 * radius
+    padded = np.pad(np.asarray(half, dtype=np.float32), room)
+    height = blurred(padded, radius)[room:-room, room:-room]
     gy, gx = np.gradient(height)
     fields = []
     for g in (gx, gy):

@@ -124,9 +124,9 @@ def _averaged(field: Field, radius: int) -> Field:
 
 
 def blurred(field: Field, radius: int) -> Field:
-    """Two box blurs each way in floating point; the steps of an 8-bit blur would show as bands."""
+    """Three box blurs each way, in floating point: steps of 8 bits would show as bands."""
     for _ in range(2):
-        for _ in range(2):
+        for _ in range(3):
             field = _averaged(field, radius)
         field = np.ascontiguousarray(field.T)
     return field

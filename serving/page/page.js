@@ -7,12 +7,12 @@ const SHRINK_TO_PIXELS = 1600; // the longer side
 const WAIT_FOR_BUNDLE_MS = 3000;
 const MESSAGES = {
   image_empty: ["This file is empty", "Choose another photo."],
-  image_too_large: ["This photo is too large", "Save it with less than 10 MB and try again."],
-  image_too_many_pixels: ["This photo is too large", "Save it with less than 25 megapixels and try again."],
+  image_too_large: ["This photo is too large", "Save it with less than 10 MB."],
+  image_too_many_pixels: ["This photo is too large", "Save it with less than 25 megapixels."],
   image_not_an_image: ["This is not a photo we can read", "Use a JPEG, PNG, WebP or GIF."],
-  image_truncated: ["This photo is damaged", "It ends early or cannot be decoded. Choose another one."],
+  image_truncated: ["This photo is damaged", "It ends early or cannot be decoded."],
   image_animated: ["This image is animated", "Choose a still photo."],
-  unknown_item: ["This item is not in the catalogue", "It may have been sold or replaced. Start from another one."],
+  unknown_item: ["This item is not in the catalogue", "It may have been sold or replaced."],
   no_bundle: ["The catalogue is being prepared", "This page tries again by itself."],
   overloaded: ["Many people are searching right now", "Try again in a moment."],
   deadline: ["This took too long", "Try again in a moment."],
@@ -64,7 +64,8 @@ async function shrunk(photo) {
     context.fillStyle = "#fff"; // as the server lays transparent photos on white
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
-    return await new Promise((done) => canvas.toBlob((small) => done(small ?? photo), "image/jpeg", 0.92));
+    const small = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+    return small ?? photo;
   } catch {
     return photo; // the server says what is wrong with it
   }
@@ -137,7 +138,9 @@ function lay({ hero = false, query = false, heading, count }) {
   by("grid").replaceChildren(...Array.from({ length: count }, () => clone("skeleton")));
   by("status").textContent = "Loading";
   aboutPicture("");
-  for (const part of [".where", ".facts", ".category ol"]) by("query").querySelector(part).replaceChildren();
+  for (const part of [".where", ".facts", ".category ol"]) {
+    by("query").querySelector(part).replaceChildren();
+  }
   by("query").querySelector(".category").hidden = true;
   scrollTo(0, 0);
 }
@@ -147,7 +150,11 @@ function fill(items, bundle) {
   by("grid").replaceChildren(...items.map(card));
   by("status").textContent = items.length === 1 ? "1 item" : `${items.length} items`;
   if (!by("query").hidden) by("heading").focus({ preventScroll: true });
-  const facts = { version: `Bundle version ${bundle.version}`, digest: bundle.digest, age: age(bundle.index_age_seconds) };
+  const facts = {
+    version: `Bundle version ${bundle.version}`,
+    digest: bundle.digest,
+    age: age(bundle.index_age_seconds),
+  };
   for (const span of by("footer").children) span.textContent = facts[span.dataset.fact];
   by("footer").hidden = false;
 }
@@ -211,7 +218,8 @@ function aboutCategory(guesses) {
 }
 
 function showFailure({ code = "page", message }) {
-  const [title, text] = MESSAGES[code] ?? ["Something went wrong", message || "Try again in a moment."];
+  const unexpected = ["Something went wrong", message || "Try again in a moment."];
+  const [title, text] = MESSAGES[code] ?? unexpected;
   by("split").hidden = true;
   by("notice").hidden = false;
   by("notice").querySelector("h2").textContent = title;
@@ -236,9 +244,9 @@ function stock({ in_stock }) {
 }
 
 function age(seconds) {
-  const [amount, unit] =
-    seconds < 5400 ? [seconds / 60, "min"] : seconds < 172_800 ? [seconds / 3600, "h"] : [seconds / 86_400, "days"];
-  return `Index ${Math.max(0, Math.round(amount))} ${unit} old`;
+  const [unit, length] =
+    seconds < 5400 ? ["min", 60] : seconds < 172_800 ? ["h", 3600] : ["days", 86_400];
+  return `Index ${Math.max(0, Math.round(seconds / length))} ${unit} old`;
 }
 
 // Photos come by choosing, dropping and pasting

@@ -1,0 +1,109 @@
+"""A pipeline step as an Airflow task: a command, its exit code, its report.
+
+A DAG imports nothing heavy: each step runs in the interpreter of its own environment, named by
+LOOKALIKE_TRAIN_PYTHON and LOOKALIKE_SERVE_PYTHON (default: this one).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+# Exit codes of `python -m pipelines.<step>`.
+REFUSED, BAD_DATA, TEMPORARY = 3, 65, 75
+
+
+class StepRefused(Exception):
+    """The gate or a release rule said no. Another try gives the same answer."""
+
+
+class StepBadData(Exception):
+    """Input that no retry repairs."""
+
+
+class StepTemporary(Exception):
+    """Disk or network: the same command may work in a minute."""
+
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=[StepRefused, StepBadData],
+            action=RetryAction.FAIL,
+            reason="a refusal or bad data stays what it is",
+        ),
+        RetryRule(
+            exception=StepTemporary,
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(seconds=30),
+            reason="disk or network",
+        ),
+    ]
+)
+
+
+def step(
+    name: str,
+    *,
+    environment: str,
+    timeout: timedelta,
+    pool: str | None = None,
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+) -> Any:
+    """The task of one step; its XCom is the step's report."""
+
+    def run(ds: str | None = None, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        day = (params or {}).get("ds") or ds
+        if day is None:
+            raise StepBadData(
+                "The run has no date. Trigger it with a logical date, or with the parameter "
+                '`ds`, such as {"ds": "2026-11-20"}.'
+            )
+        date.fromisoformat(day)
+        report = run_command(name, day, environment)
+        if report["details"].get("kept") and name == "train":
+            raise AirflowSkipException(
+                f"Kept the embedder of {report['details']['trained']}: "
+                f"{report['details']['changed_share']:.1%} of its photos changed."
+            )
+        return report
+
+    options: dict[str, Any] = {"pool": pool} if pool else {}
+    build: Callable[..., Any] = task(
+        task_id=name,
+        execution_timeout=timeout,
+        retries=2,
+        retry_delay=timedelta(minutes=1),
+        retry_policy=RETRY_POLICY,
+        trigger_rule=trigger_rule,
+        **options,
+    )
+    return build(run)()
+
+
+def run_command(name: str, day: str, environment: str) -> dict[str, Any]:
+    """Run the step, its log on ours, and return its report. Raises by exit code."""
+    python = os.environ.get(f"LOOKALIKE_{environment.upper()}_PYTHON", sys.executable)
+    command = [python, "-m", f"pipelines.{name}", "--ds", day]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+    )
+    lines = [""]
+    try:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            sys.stdout.write(line)
+        code = process.wait()
+    finally:
+        process.kill()  # a task that times out takes its command with it
+    if code == 0:
+        return dict(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
+    errors: dict[int, type[Exception]] = {REFUSED: StepRefused, BAD_DATA: StepBadData}
+    message = "\n".join(lines[-5:])
+    raise errors.get(code, StepTemporary)(f"{name} ended with exit code {code}.\n{message}")
