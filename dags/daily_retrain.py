@@ -13,7 +13,7 @@ from dags.steps import step
 MINUTES = timedelta(minutes=1)
 
 
-@dag(
+@dag(  # type: ignore[untyped-decorator]
     schedule="0 2 * * *",
     start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,

@@ -24,9 +24,7 @@ class Augmentation:
     erase: float = 0.25  # chance of a grey square over a part of the photo
 
 
-def augment(
-    photos: Pixels, rng: np.random.Generator, *, side: int, what: Augmentation
-) -> Pixels:
+def augment(photos: Pixels, rng: np.random.Generator, *, side: int, what: Augmentation) -> Pixels:
     """uint8 [n, s, s, 3] -> uint8 [n, side, side, 3]."""
     moved = np.stack([_move(photo, rng, side, what) for photo in photos])
     return _erase(_light(moved, rng, what), rng, what)

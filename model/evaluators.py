@@ -23,7 +23,7 @@ def recall_by_query(
     if k == 0:
         return np.ones(len(true_scores))
     needed = true_scores[:, k - 1 : k] - tie
-    return (found_scores[:, :k] >= needed).sum(axis=1) / k
+    return np.asarray((found_scores[:, :k] >= needed).sum(axis=1) / k)
 
 
 def lower_bound(
@@ -37,9 +37,9 @@ def lower_bound(
     return float(np.quantile(means, 1 - confidence))
 
 
-def hit_rates(found: Ids, wanted: Ids, ks: tuple[int, ...] = (1, 5, 10)) -> Iterator[
-    tuple[str, float]
-]:
+def hit_rates(
+    found: Ids, wanted: Ids, ks: tuple[int, ...] = (1, 5, 10)
+) -> Iterator[tuple[str, float]]:
     """`hit@k`: share of queries [q] whose wanted label is among the labels [q, K] of the first k.
 
     Queries whose label is nowhere in the index should be left out by the caller.

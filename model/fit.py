@@ -22,6 +22,7 @@ from model.pixels import Pixels
 from model.taxonomy import Taxonomy
 
 Ids = npt.NDArray[np.int32]
+Array = npt.NDArray[np.float32]
 
 
 class PixelSource(Protocol):
@@ -123,15 +124,15 @@ def fit(
             on_batch(epoch, batch)
         seconds = time.monotonic() - started
         found = accuracy_by_level(taxonomy, validation.leaf, predict(model, validation.pixels))
-        history.append(
-            Epoch(epoch, float(np.mean(losses)), found, round(len(train) / seconds, 1))
-        )
+        history.append(Epoch(epoch, float(np.mean(losses)), found, round(len(train) / seconds, 1)))
         _save(model, history, checkpoints)
         on_epoch(history[-1])
     return history
 
 
-def predict(model: keras.Model, pixels: PixelSource, batch_size: int = 256) -> npt.NDArray[np.float32]:
+def predict(
+    model: keras.Model, pixels: PixelSource, batch_size: int = 256
+) -> npt.NDArray[np.float32]:
     """Leaf odds float32 [n, leaves]."""
     parts = [
         keras.ops.convert_to_numpy(
@@ -139,7 +140,8 @@ def predict(model: keras.Model, pixels: PixelSource, batch_size: int = 256) -> n
         )
         for start in range(0, len(pixels), batch_size)
     ]
-    return np.concatenate(parts) if parts else np.empty((0, model.output["logits"].shape[-1]))
+    leaves = model.output["logits"].shape[-1]
+    return np.concatenate([np.empty((0, leaves), np.float32), *parts])
 
 
 def _has_gpu() -> bool:
@@ -173,9 +175,7 @@ def _save(model: keras.Model, history: list[Epoch], folder: Path) -> None:
     name = f"epoch-{len(history)}.weights.h5"
     model.save_weights(folder / name)
     staged = folder / ".history.json"
-    staged.write_text(
-        json.dumps({"weights": name, "epochs": [asdict(epoch) for epoch in history]})
-    )
+    staged.write_text(json.dumps({"weights": name, "epochs": [asdict(epoch) for epoch in history]}))
     staged.replace(folder / "history.json")
     for other in folder.glob("epoch-*.weights.h5"):
         if other.name != name:

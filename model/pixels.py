@@ -118,9 +118,7 @@ def _open(data: bytes) -> Image.Image:
     if image.width * image.height > MAX_IMAGE_PIXELS:
         raise _too_many_pixels(f"{image.width} x {image.height}")
     if frames > 1 and image.format != "MPO":  # the further frames of an MPO are previews
-        raise BadImage(
-            "image_animated", f"The image has {frames} frames. Expected a still photo."
-        )
+        raise BadImage("image_animated", f"The image has {frames} frames. Expected a still photo.")
     return image
 
 

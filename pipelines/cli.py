@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Day = Annotated[datetime, typer.Option("--date", "--ds", formats=["%Y-%m-%d"], help="Day of the feed.")]
+Day = Annotated[
+    datetime, typer.Option("--date", "--ds", formats=["%Y-%m-%d"], help="Day of the feed.")
+]
 
 
 @app.command("import")

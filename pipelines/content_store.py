@@ -72,15 +72,13 @@ class ContentStore:
         return keys, values[column.offset : column.offset + len(keys)]
 
     def view(self, shards: Iterable[str], keys: Sequence[str]) -> "View":
-        """The values of `keys`, in their order, left on the disk. Raises BadInput for a lost key."""
+        """The values of `keys` in their order, left on the disk. Raises BadInput for a lost key."""
         place: dict[str, tuple[int, int]] = {}
         wanted, arrays = set(keys), []
         for number, shard in enumerate(shards):
             names, values = self.read(shard)
             arrays.append(values)
-            place.update(
-                (name, (number, row)) for row, name in enumerate(names) if name in wanted
-            )
+            place.update((name, (number, row)) for row, name in enumerate(names) if name in wanted)
         lost = wanted - place.keys()
         if lost:
             raise BadInput(

@@ -50,9 +50,7 @@ def draw_gate(verdict: dict[str, Any]) -> Figure:
             axes.plot([row["lower_bound"]] * 2, [place - 0.31, place + 0.31], color="white", lw=2)
             axes.plot([row["bound"]] * 2, [place - 0.42, place + 0.42], color="black", lw=1)
             axes.text(1.005, place, f"{row['recall']:.3f}", va="center")
-        axes.set_yticks(
-            range(len(rows)), [f"{row['slice']}  ({row['queries']})" for row in rows]
-        )
+        axes.set_yticks(range(len(rows)), [f"{row['slice']}  ({row['queries']})" for row in rows])
         lowest = min(min(row["lower_bound"], row["bound"]) for row in rows)
         axes.set(
             xlim=(max(0.0, lowest - 0.1), 1.0),

@@ -24,7 +24,7 @@ from model.taxonomy import SEPARATOR
 from pipelines.cells import text
 from pipelines.feed import FEED, MAX_ID, REASONS, Refusal, check, refusals
 from pipelines.progress import progress
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Tolerance
 from pipelines.step import Outcome, Report, digest_of, file_digest, run_step
 from pipelines.tables import MALFORMED, Frame, read_table
 
@@ -69,7 +69,8 @@ def import_feed(settings: Settings, ds: date, source: Path) -> Report:
             "feed",
             ds,
             inputs={"tree": digest_of(entries), "place": _place(".", source, root)},
-            body=lambda folder: _write(folder, _tree(entries).placed(source, root)),
+            # Files that are no photos lie in any tree: they are no reason to fail.
+            body=lambda folder: _write(folder, _tree(entries).placed(source, root), None),
         )
     return run_step(
         settings,
@@ -77,12 +78,12 @@ def import_feed(settings: Settings, ds: date, source: Path) -> Report:
         ds,
         inputs={"table": file_digest(source), "place": _place(".", source.parent, root)},
         body=lambda folder: _write(
-            folder, Source(read_table(source), []).placed(source.parent, root)
+            folder, Source(read_table(source), []).placed(source.parent, root), settings.ingest
         ),
     )
 
 
-def _write(folder: Path, source: Source) -> Outcome:
+def _write(folder: Path, source: Source, limit: Tolerance | None) -> Outcome:
     total = len(source.rows) + len(source.refused)
     if not total:
         raise BadInput("The feed has no rows. Expected at least one item. Check the source.")
@@ -93,6 +94,12 @@ def _write(folder: Path, source: Source) -> Outcome:
         raise BadInput(
             f"All {total} rows of the feed are refused: {reasons}. Expected at least one good "
             f"row. The first: {bad['detail'][0]}. Correct the source."
+        )
+    if limit is not None and not limit.allows(len(bad), total):
+        raise BadInput(
+            f"{len(bad)} of {total} rows of the feed are refused: {reasons}. Expected at most "
+            f"{limit.max_bad_share:.2%} (ingest.max_bad_share). The first: {bad['detail'][0]}. "
+            f"Correct the source."
         )
     pq.write_table(checked.rows, folder / "feed.parquet")
     pq.write_table(bad, folder / "refused.parquet")

@@ -31,7 +31,7 @@ from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
 from pipelines.photos import Fault, Photo, read_photos
-from pipelines.settings import Ingest, Settings
+from pipelines.settings import Ingest, Settings, Tolerance
 from pipelines.splits import assign
 from pipelines.step import (
     Outcome,
@@ -141,7 +141,7 @@ def _ingest(settings: Settings, ds: date, former: Former, folder: Path) -> Outco
     old = former.rows_of(live["item_id"])
     photos, faults = _photograph(live, old, settings.root, ds)
     quarantine += [row for row in faults if row]
-    _check_share(quarantine, len(feed), settings.ingest.max_bad_share)
+    _check_share(quarantine, len(feed), settings.ingest)
 
     good = pa.array([fault is None for fault in faults], pa.bool_())
     today = _columns(live, old, photos).filter(good)
@@ -214,16 +214,16 @@ def _facts(photo: Photo, box: list[int] | None, before: dict[str, Any], ds: date
     }
 
 
-def _check_share(quarantine: list[dict[str, Any]], total: int, limit: float) -> None:
-    if len(quarantine) <= limit * total:
+def _check_share(quarantine: list[dict[str, Any]], total: int, limit: Tolerance) -> None:
+    if limit.allows(len(quarantine), total):
         return
     reasons = Counter(row["reason"] for row in quarantine)
     message = (
         f"{len(quarantine)} of {total} rows are bad: {dict(reasons.most_common())}. "
-        f"Expected at most {limit:.2%} (ingest.max_bad_share). "
+        f"Expected at most {limit.max_bad_share:.2%} (ingest.max_bad_share). "
         f"The first: {quarantine[0]['detail']} Correct the feed and import it again."
     )
-    if len(quarantine) - reasons["image_unreadable"] <= limit * total:
+    if limit.allows(len(quarantine) - reasons["image_unreadable"], total):
         raise OSError(message)  # the storage is at fault, so another try can help
     raise BadInput(message)
 

@@ -34,12 +34,10 @@ from model.pixels import Box
 from pipelines.catalogue import pixel_store, read_items, read_shards, read_taxonomy
 from pipelines.content_store import shard_name
 from pipelines.decode import CHANNELS, DEAD, STATISTICS, DeadLetter, DecodeShard, Photo
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Tolerance
 from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
 
-DEAD_LETTERS = pa.schema(
-    [(name, pa.string()) for name in ("pixel_key", "uri", "reason", "detail")]
-)
+DEAD_LETTERS = pa.schema([(name, pa.string()) for name in ("pixel_key", "uri", "reason", "detail")])
 PRICE_BUCKETS = 10
 
 
@@ -63,9 +61,7 @@ def run(settings: Settings, ds: date) -> Report:
     )
 
 
-def _preprocess(
-    settings: Settings, ds: date, before: Partition | None, folder: Path
-) -> Outcome:
+def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: Path) -> Outcome:
     photos = _photos(settings, ds)
     shards = read_shards(before.output) if before else []
     dead = pq.read_table(before.output / "dead.parquet").to_pylist() if before else []
@@ -82,7 +78,7 @@ def _preprocess(
     if batches:
         days = [*_days(before), ds.isoformat()]
         fresh = _run_beam(settings, batches, days, folder)
-        _check_dead(fresh, len(new), settings.preprocess.max_bad_share)
+        _check_dead(fresh, len(new), settings.preprocess)
         (folder / "days.json").write_text(json.dumps(days))
     elif before:
         shutil.copytree(before.output, folder, dirs_exist_ok=True)
@@ -148,7 +144,7 @@ def _run_beam(
             .with_output_types(pa.RecordBatch)
             .with_outputs(DEAD, main="rows")
         )
-        decoded[DEAD] | "WriteDead" >> beam.io.WriteToText(  # noqa: B018
+        decoded[DEAD] | "WriteDead" >> beam.io.WriteToText(
             str(scratch / "dead" / "part"), coder=_DeadCoder()
         )
         data = dict.fromkeys(keys[:-1], None) | {keys[-1]: decoded.rows}
@@ -156,8 +152,8 @@ def _run_beam(
         transform, new_cache = (
             data, cached, tensor_adapter.TensorAdapterConfig(STATISTICS, _representations())
         ) | tft_beam.AnalyzeDatasetWithCache(_analyse)  # fmt: skip
-        new_cache | analyzer_cache.WriteAnalysisCacheToFS(pipeline, cache, keys)  # noqa: B018
-        transform | tft_beam.WriteTransformFn(str(folder / "transform"))  # noqa: B018
+        new_cache | analyzer_cache.WriteAnalysisCacheToFS(pipeline, cache, keys)
+        transform | tft_beam.WriteTransformFn(str(folder / "transform"))
     lines = [
         line
         for part in sorted((scratch / "dead").glob("part*"))
@@ -227,10 +223,11 @@ def _vocabulary(output: tft.TFTransformOutput, name: str) -> list[str]:
     return [word.decode() for word in output.vocabulary_by_name(name)]
 
 
-def _check_dead(dead: list[DeadLetter], photos: int, share: float) -> None:
-    if len(dead) == photos or len(dead) > max(share * photos, TOLERATED):
+def _check_dead(dead: list[DeadLetter], photos: int, limit: Tolerance) -> None:
+    if not limit.allows(len(dead), photos):
         raise BadInput(
-            f"Too many photos cannot be decoded. Expected at most {share:.1%} of {photos}. "
+            f"{len(dead)} of {photos} new photos cannot be decoded. Expected at most "
+            f"{limit.max_bad_share:.2%}. "
             f"Received: {_count(fault.reason for fault in dead)}. First: {dead[0].uri}. "
             f"Repair the photos or raise `preprocess.max_bad_share`."
         )
@@ -251,8 +248,6 @@ def _count(reasons: Any) -> dict[str, int]:
         counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items()))
 
-
-TOLERATED = 10  # so many bad photos never fail a day, however small the day is
 
 if __name__ == "__main__":
     command(run)

@@ -6,7 +6,6 @@ Fitted once for each embedder, on the catalogue of that day, and kept with it: v
 reducers do not compare. Cost: 1 s, plus one pass over the embeddings.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from datetime import date
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from model.pca import Reducer, fit_pca
 from pipelines.catalogue import read_catalogue
+from pipelines.content_store import View
 from pipelines.embed import embedding_store
 from pipelines.settings import Settings
 from pipelines.step import (
@@ -87,7 +87,7 @@ def _fit_or_keep(settings: Settings, ds: date, kept: Partition | None, folder: P
     )
 
 
-def _blocks(embeddings: "npt.NDArray[np.float32]") -> Iterator[npt.NDArray[np.float32]]:
+def _blocks(embeddings: View) -> Iterator[npt.NDArray[np.float32]]:
     for start in range(0, len(embeddings), BLOCK):
         yield embeddings[start : start + BLOCK]
 

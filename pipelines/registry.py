@@ -71,11 +71,11 @@ def sync(settings: Settings, *, champion: str, previous: str | None) -> None:
                 tracker.transition_model_version_stage(name, number, "Archived")
         aliases = dict(tracker.get_registered_model(name).aliases)
         wanted = {CHAMPION: champion, PREVIOUS: previous}
-        for alias, number in wanted.items():
-            if number is None and alias in aliases:
+        for alias, target in wanted.items():
+            if target is None and alias in aliases:
                 tracker.delete_registered_model_alias(name, alias)
-            elif number is not None and str(aliases.get(alias)) != number:
-                tracker.set_registered_model_alias(name, alias, number)
+            elif target is not None and str(aliases.get(alias)) != target:
+                tracker.set_registered_model_alias(name, alias, target)
         if str(aliases.get(CHALLENGER)) == champion:
             tracker.delete_registered_model_alias(name, CHALLENGER)
 

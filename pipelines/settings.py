@@ -8,7 +8,15 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,19 +34,27 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Ingest(Section):
+class Tolerance(Section):
+    """How many bad rows a step sets aside before it fails."""
+
+    max_bad_share: float = Field(0.01, ge=0, le=1)
+    tolerated_bad: NonNegativeInt = 10  # so few never fail a day, however small the day is
+
+    def allows(self, bad: int, rows: int) -> bool:
+        return bad <= max(self.max_bad_share * rows, self.tolerated_bad)
+
+
+class Ingest(Tolerance):
     feed: str | None = None  # a table that `ingest` imports itself, such as feeds/{ds}.parquet
     snapshot: bool = False  # True: a feed is the whole catalogue, what it lacks is deleted
     taxonomy: Path | None = None  # CSV `category,parent`; without it the feed's paths are the tree
-    max_bad_share: float = Field(0.01, ge=0, le=1)  # more bad rows than this fail the step
     split_shares: tuple[float, float] = (0.1, 0.1)  # val and test, of products
     near_duplicate_bits: PositiveInt = Field(12, le=15)  # of 256
 
 
-class Preprocess(Section):
+class Preprocess(Tolerance):
     pixel_spec: str = "decode|orient|resize(64)|pad"
     shard_images: PositiveInt = 256
-    max_bad_share: float = Field(0.01, ge=0, le=1)
     beam_args: tuple[str, ...] = ("--runner=FnApiRunner",)
 
     @field_validator("pixel_spec")

@@ -59,9 +59,7 @@ def embedder_id(folder: Path) -> str:
     return hashlib.sha256((folder / "embedder.onnx").read_bytes()).hexdigest()[:16]
 
 
-def _train_or_keep(
-    settings: Settings, ds: date, before: Partition | None, folder: Path
-) -> Outcome:
+def _train_or_keep(settings: Settings, ds: date, before: Partition | None, folder: Path) -> Outcome:
     catalogue = read_catalogue(settings, ds)
     trained_on = _training_photos(catalogue)
     share, why = _reason_to_train(settings, ds, before, trained_on)

@@ -51,7 +51,7 @@ class ServeSettings(BaseSettings):
 def load_serve_settings() -> ServeSettings:
     """Settings of the environment. Raises BadInput that names the variable."""
     try:
-        return ServeSettings()  # type: ignore[call-arg]
+        return ServeSettings()
     except ValidationError as error:
         faults = [
             f"LOOKALIKE_{'__'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"

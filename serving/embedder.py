@@ -42,6 +42,8 @@ class Embedder:
             for start in range(0, len(pixels), BATCH)
         ]
         if not parts:
-            return np.empty((0, self.dimensions), np.float32), np.empty((0, self.leaves), np.float32)
+            return np.empty((0, self.dimensions), np.float32), np.empty(
+                (0, self.leaves), np.float32
+            )
         vectors, leaves = (np.concatenate(group) for group in zip(*parts, strict=True))
         return vectors, leaves

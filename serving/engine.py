@@ -102,8 +102,7 @@ class Engine:
     def _category(self, odds: Vectors, best: int = 3) -> list[dict[str, Any]]:
         order = np.argsort(-odds)[:best]
         return [
-            {"path": self.leaves[leaf], "confidence": round(float(odds[leaf]), 4)}
-            for leaf in order
+            {"path": self.leaves[leaf], "confidence": round(float(odds[leaf]), 4)} for leaf in order
         ]
 
 

@@ -161,8 +161,11 @@ def test_bad_images_go_to_quarantine(tmp_path: Path) -> None:
 
 
 def test_rows_that_the_import_refused_are_not_counted_again(tmp_path: Path) -> None:
-    settings = shop(tmp_path, max_bad_share=0)
-    report = ingest(settings, row("a", 1), row("a", 2), row("b", price="x"))
+    rows = [row("a", 1), row("a", 2), row("b", price="x")]
+    with pytest.raises(BadInput, match="2 of 3 rows of the feed are refused"):
+        give(shop(tmp_path, max_bad_share=0), DAY_1, rows)
+    give(shop(tmp_path, max_bad_share=0.7), DAY_1, rows)
+    report = run(shop(tmp_path, max_bad_share=0), DAY_1)
     assert (report.rows, report.details["quarantined"]) == (1, 0)
 
 

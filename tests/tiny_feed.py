@@ -38,8 +38,8 @@ def photo(seed: int) -> bytes:
 
 
 def shop(root: Path, **ingest: Any) -> Settings:
-    """Settings that let half of the rows be bad: tests have few rows."""
-    given = {"max_bad_share": 0.5, **ingest}
+    """Settings that let half of the rows be bad, and not one more: tests have few rows."""
+    given = {"max_bad_share": 0.5, "tolerated_bad": 0, **ingest}
     return Settings(root=root, ingest=Ingest(**given))
 
 
