@@ -63,8 +63,8 @@ def _light(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixe
 
 def _erase(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:
     side = photos.shape[1]
-    for photo in photos[rng.random(len(photos)) < what.erase]:
+    for photo in np.flatnonzero(rng.random(len(photos)) < what.erase):
         size = int(side * rng.uniform(0.1, 0.35))
         top, left = rng.integers(0, side - size, 2)
-        photo[top : top + size, left : left + size] = 128
+        photos[photo, top : top + size, left : left + size] = 128
     return photos

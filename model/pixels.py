@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from model.errors import BadImage, BadInput
 
 MAX_IMAGE_BYTES = 10_000_000
 MAX_IMAGE_PIXELS = 25_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # JPEG opens MPO too; MPO has no opener of its own
+STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 REASONS = {
     "image_empty": "the file has no bytes",
     "image_too_large": f"the file is larger than {MAX_IMAGE_BYTES} bytes",
@@ -32,6 +33,16 @@ REASONS = {
 }
 PADDING = (255, 255, 255)
 OVERSAMPLING = 2  # a JPEG is decoded at a DCT scale of at least this many times the target side
+BAND = 256  # rows made RGB at a time
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -108,6 +119,10 @@ def _open(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(str(error)) from error
     except UnidentifiedImageError as error:
+        if data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+            raise BadImage(
+                "image_truncated", f"Cannot read the image header of {len(data)} bytes."
+            ) from error
         raise BadImage(
             "image_not_an_image",
             f"Unknown image format. Expected a JPEG, PNG, WebP or GIF. "
@@ -137,8 +152,10 @@ def _upright_crop(image: Image.Image, side: int, box: Box | None) -> Image.Image
     if image.format in ("JPEG", "MPO") and scale < 1:
         image.draft(None, (round(full[0] * scale) + 1, round(full[1] * scale) + 1))
     image.load()
-    shrink = image.width / full[0]
-    image = ImageOps.exif_transpose(image)
+    shrink = max(image.size) / max(full)  # the shorter side of a thin photo was rounded up
+    stored, image = image.size, _upright(image)
+    if image.size != stored:
+        full = full[::-1]
     if box is None:
         return image
     left, top = max(box.x * shrink, 0), max(box.y * shrink, 0)
@@ -154,7 +171,27 @@ def _upright_crop(image: Image.Image, side: int, box: Box | None) -> Image.Image
     return image.crop(crop)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn by the EXIF orientation. ImageOps.exif_transpose also writes EXIF, and broken fails."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # no EXIF that can be read: as it is stored
+        return image
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
 def _rgb(image: Image.Image) -> Image.Image:
+    """Flatten to RGB in bands: at once, a photo of 25 megapixels with alpha took 480 MB."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    flat = Image.new("RGB", image.size)
+    for top in range(0, image.height, BAND):
+        bottom = min(top + BAND, image.height)
+        flat.paste(_flat(image.crop((0, top, image.width, bottom))), (0, top))
+    return flat
+
+
+def _flat(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a channel: Pillow's own convert would clip, not scale
         wide = np.asarray(image).astype(np.float32)
         return Image.fromarray((wide / 257.0).round().clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -36,8 +36,13 @@ class ContentStore:
         return self.folder / f"{shard}.arrow"
 
     def write(self, shard: str, keys: Sequence[str], values: npt.NDArray[Any]) -> None:
-        """Write `values` [keys, *shape] as one shard; atomic."""
-        data = np.ascontiguousarray(values, self.dtype).reshape(len(keys), -1).tobytes()
+        """Write `values` [keys, *shape] as one shard; atomic. Raises BadInput for another shape."""
+        if values.shape != (len(keys), *self.shape):
+            raise BadInput(
+                f"These arrays are not of this store. Expected {(len(keys), *self.shape)}. "
+                f"Received: {values.shape}."
+            )
+        data = np.ascontiguousarray(values, self.dtype).tobytes()
         table = pa.table(
             {
                 "key": pa.array([bytes.fromhex(key) for key in keys], pa.binary(32)),

@@ -5,6 +5,7 @@ which wins: `LOOKALIKE_ROOT=/srv/shop`, `LOOKALIKE_TRAIN__EPOCHS=30`.
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -179,3 +181,7 @@ def load_settings(**given: object) -> Settings:
         raise BadInput(
             f"Invalid settings in {config_file()} or the environment:\n  " + "\n  ".join(lines)
         ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"Cannot read {config_file()} as TOML: {error}. Correct the file.") from error
+    except SettingsError as error:
+        raise BadInput(f"Cannot read the environment: {error}. Expected JSON.") from error

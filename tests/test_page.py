@@ -95,7 +95,8 @@ def test_a_photo_finds_similar_items(visit: Visit, way: str) -> None:
     assert text(visit, "footer").startswith("Bundle version 1 ")
     assert " Index " in text(visit, "footer")
     for image in (".query img", "a.card img"):
-        visit.page.wait_for_function(f"document.querySelector('{image}').naturalWidth === 240")
+        picture = visit.page.locator(image).first
+        sync_api.expect(picture).to_have_js_property("naturalWidth", 240)
     assert visit.complaints == []
 
 

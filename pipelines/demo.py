@@ -1,0 +1,252 @@
+"""`make demo`: the sample shop through Airflow, then real queries over HTTP.
+
+The first call runs day 1, the second day 2 of the sample, a third finds nothing to do. Cost on
+two cores: about 4 minutes for day 1, 1 minute for day 2.
+"""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import pyarrow.compute as pc
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from model.errors import LookalikeError
+from pipelines.airflow import airflow_environment
+from pipelines.catalogue import read_items
+from pipelines.importers import import_feed
+from pipelines.neighbours import OTHER, SAME_LEAF, SAME_PRODUCT, Row, Tile, draw_neighbours
+from pipelines.sample import write_sample
+from pipelines.settings import Settings, load_settings
+from pipelines.step import STEPS, Partition, exit_codes
+from serving.ledger import champion
+
+DAYS = (date(2026, 11, 19), date(2026, 11, 20))
+QUERIES, NEIGHBOURS = 7, 8
+START_SECONDS = 60
+TASK = re.compile(r"\[DAG TEST\] (starting|end) task_id=(\w+)")
+
+console = Console(stderr=True, highlight=False)
+
+
+def main() -> None:
+    """Run the next day of the sample, and show what search finds."""
+    started = time.monotonic()
+    with exit_codes():
+        settings = load_settings()
+        day = _next_day(settings)
+        _prepare(settings, day)
+        _run_airflow(settings, day)
+        _show_steps(settings, day)
+        _show_gate(settings, day)
+        with _server(settings) as url:
+            _show_queries(settings, day, url)
+    console.print(
+        f"\nDone in {time.monotonic() - started:.0f} s. See it live: [bold]make up[/], then open\n"
+        f"  search   http://127.0.0.1:{settings.serve.port}\n"
+        f"  MLflow   http://127.0.0.1:5000   (Models > {settings.registry.model})\n"
+        f"  Airflow  http://127.0.0.1:8080   (daily_retrain)\n"
+        f"Run `make demo` again for day 2; `lookalike status` says what serves."
+    )
+
+
+def _next_day(settings: Settings) -> date:
+    done = [day for day in DAYS if Partition(settings, "promote", day).report()]
+    return DAYS[min(len(done), len(DAYS) - 1)]
+
+
+def _prepare(settings: Settings, day: date) -> None:
+    folder = settings.root / "sample"
+    if not (folder / "day2.parquet").is_file():
+        console.print("[bold]Drawing the sample shop[/]: about 4,000 photos, studio and wild")
+        drawn = write_sample(folder, items=4000)
+        console.print(f"  {drawn.images} photos, {drawn.leaves} categories, {drawn.seconds:.0f} s")
+    number = DAYS.index(day) + 1
+    report = import_feed(settings, day, folder / f"day{number}.parquet")
+    console.print(f"[bold]Feed of {day}[/] (day {number} of the sample)\n  {report.line()}")
+
+
+def _run_airflow(settings: Settings, day: date) -> None:
+    """`airflow dags test` runs the DAG's tasks one by one, as the scheduler would."""
+    environment = airflow_environment(settings)
+    log = settings.root / "airflow" / f"daily_retrain-{day}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    console.print(f"[bold]Airflow DAG daily_retrain[/] for {day}, log in {log}")
+    with log.open("w") as file:
+        subprocess.run(
+            [_bin("airflow"), "db", "migrate"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            check=True,
+        )
+        process = subprocess.Popen(
+            [_bin("airflow"), "dags", "test", "daily_retrain", day.isoformat()],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        for line in process.stdout or ():
+            file.write(line)
+            _follow(settings, day, line)
+    if process.wait() != 0 or Partition(settings, "promote", day).report() is None:
+        tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
+        raise LookalikeError(f"The run of {day} failed. The end of {log}:\n{tail}")
+
+
+def _follow(settings: Settings, day: date, line: str) -> None:
+    found = TASK.search(line)
+    if found and found[1] == "starting":
+        console.print(f"  {found[2]:<11} ...", end="\r")
+    elif found:
+        report = Partition(settings, found[2], day).report()
+        console.print(f"  {report.line() if report else found[2] + ' failed'}", soft_wrap=True)
+
+
+def _show_steps(settings: Settings, day: date) -> None:
+    table = Table(title=f"Steps of {day}", title_justify="left")
+    for heading in ("step", "seconds", "rows", "MB"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    if day != DAYS[0]:
+        table.add_column(f"seconds on {DAYS[0]}", justify="right")
+    for step in STEPS:
+        report = Partition(settings, step, day).done()
+        cells = [step, f"{report.seconds:.1f}", str(report.rows), f"{report.bytes / 1e6:.1f}"]
+        if day != DAYS[0]:
+            cells.append(f"{Partition(settings, step, DAYS[0]).done().seconds:.1f}")
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _show_gate(settings: Settings, day: date) -> None:
+    verdict = json.loads((Partition(settings, "gate", day).output / "verdict.json").read_bytes())
+    table = Table(
+        title=f"Gate of {day}: {'passed' if verdict['passed'] else 'refused'}",
+        title_justify="left",
+        caption="lower bound: 95 %, bootstrap; truth: exact neighbours in the full space",
+    )
+    for heading in ("slice", "queries", "recall@10", "lower bound", "threshold", "reducer loses",
+                    "engine loses"):  # fmt: skip
+        table.add_column(heading, justify="left" if heading == "slice" else "right")
+    for row in verdict["slices"]:
+        table.add_row(
+            row["slice"],
+            str(row["queries"]),
+            f"{row['recall']:.3f}",
+            f"{row['lower_bound']:.3f}",
+            f"{row['bound']:.2f}" if row["judged"] else "not judged",
+            f"{row['reducer_loss']:.3f}",
+            f"{row['engine_loss']:.3f}",
+        )
+    console.print(table)
+    hits = verdict["wild_photos"]
+    console.print(
+        f"Wild photo to its product: hit@1 {hits['product_hit@1']:.2f}, hit@10 "
+        f"{hits['product_hit@10']:.2f}; to its category: hit@1 {hits['leaf_hit@1']:.2f}. "
+        f"One search: p50 {verdict['latency_ms']['p50']} ms, p99 {verdict['latency_ms']['p99']} ms."
+    )
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[str]:
+    url = f"http://127.0.0.1:{settings.serve.port}"
+    process = subprocess.Popen(
+        [_bin("lookalike"), "serve"],
+        stdout=(settings.root / "serve.log").open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LookalikeError(
+                    f"The server did not start. Is port {settings.serve.port} in use? See "
+                    f"{settings.root / 'serve.log'}, or set LOOKALIKE_SERVE__PORT."
+                )
+            try:
+                httpx.get(f"{url}/readyz").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _show_queries(settings: Settings, day: date, url: str) -> None:
+    rows, milliseconds = [], []
+    with httpx.Client(base_url=url, timeout=30) as client:
+        for item in _wild_items(settings, day):
+            photo = (settings.root / item["image"]).read_bytes()
+            started = time.perf_counter()
+            answer = client.post("/v1/search", content=photo, params={"k": NEIGHBOURS})
+            milliseconds.append(1000 * (time.perf_counter() - started))
+            rows.append(_row(client, item, photo, answer.raise_for_status().json()))
+    entry = champion(settings.root)
+    sheet = draw_neighbours(
+        rows,
+        "Photos from the wild, and what search finds",
+        f"Bundle {entry.bundle if entry else '?'} of {day}. Left: a shopper's photo that is not in "
+        f"the index.",
+    )
+    path = settings.root / "neighbours.png"
+    sheet.save(path)
+    console.print(
+        f"{len(rows)} photo searches over HTTP, median {np.median(milliseconds):.0f} ms. "
+        f"[bold]Look at {path}[/]"
+    )
+
+
+def _wild_items(settings: Settings, day: date) -> list[dict[str, Any]]:
+    """Wild photos that nothing was trained on, each of another category."""
+    items = read_items(settings, day)
+    wild = items.filter(
+        pc.and_(pc.equal(items["kind"], "wild"), pc.equal(items["split"], "test"))
+    ).sort_by("image_digest")
+    first_of_leaf: dict[str, dict[str, Any]] = {}
+    for item in wild.to_pylist():
+        first_of_leaf.setdefault(item["category"].split(" > ")[1], item)
+    return list(first_of_leaf.values())[:QUERIES]
+
+
+def _row(client: httpx.Client, item: dict[str, Any], photo: bytes, answer: dict[str, Any]) -> Row:
+    hits = []
+    for hit in answer["hits"]:
+        image = (
+            client.get(f"/v1/items/{quote(hit['item_id'], safe='')}/image")
+            .raise_for_status()
+            .content
+        )
+        same = hit["product_id"] == item["product_id"]
+        leaf = hit["category"] == item["category"]
+        colour = SAME_PRODUCT if same else SAME_LEAF if leaf else OTHER
+        name = hit["category"].split(" > ")[-1]
+        picture = Image.open(io.BytesIO(image))
+        hits.append(Tile(picture, hit["title"], f"{hit['score']:.3f}  {name}", colour))
+    query = Tile(Image.open(io.BytesIO(photo)), item["title"], item["category"].split(" > ")[-1])
+    return Row(query, hits)
+
+
+def _bin(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+if __name__ == "__main__":
+    main()
