@@ -154,6 +154,8 @@ def _run_beam(
         ) | tft_beam.AnalyzeDatasetWithCache(_analyse)  # fmt: skip
         new_cache | analyzer_cache.WriteAnalysisCacheToFS(pipeline, cache, keys)
         transform | tft_beam.WriteTransformFn(str(folder / "transform"))
+    # It holds a random number, and nothing reads it: the same day must give the same bytes.
+    (folder / "transform" / tft.TFTransformOutput.TRANSFORM_FN_DIR / "fingerprint.pb").unlink()
     lines = [
         line
         for part in sorted((scratch / "dead").glob("part*"))

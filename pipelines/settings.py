@@ -182,6 +182,8 @@ def load_settings(**given: object) -> Settings:
             f"Invalid settings in {config_file()} or the environment:\n  " + "\n  ".join(lines)
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"Cannot read {config_file()} as TOML: {error}. Correct the file.") from error
+        raise BadInput(
+            f"Cannot read {config_file()} as TOML: {error}. Correct the file."
+        ) from error
     except SettingsError as error:
         raise BadInput(f"Cannot read the environment: {error}. Expected JSON.") from error
