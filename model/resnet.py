@@ -40,10 +40,12 @@ def build(
 
     `mean` and `deviation` are per channel, 0 to 255. Without `side` any side is accepted.
     """
-    if not 1 <= len(architecture.blocks) <= MAX_STAGES or leaves < 1:
+    blocks, width = tuple(architecture.blocks), architecture.width
+    if not 1 <= len(blocks) <= MAX_STAGES or min(*blocks, width, leaves) < 1:
         raise BadInput(
-            f"Cannot build the network. Expected 1 to {MAX_STAGES} stages and at least one leaf. "
-            f"Received: blocks={tuple(architecture.blocks)}, leaves={leaves}."
+            f"Cannot build the network. Expected 1 to {MAX_STAGES} stages, and at least one block "
+            f"in each, one channel and one leaf. "
+            f"Received: blocks={blocks}, width={width}, leaves={leaves}."
         )
     pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
     # Not keras.layers.Normalization: its constants become inputs of the exported ONNX graph.
@@ -52,12 +54,12 @@ def build(
         [-m / d for m, d in zip(mean, deviation, strict=True)],
         name="normalise",
     )(pixels)
-    x = _conv_norm(x, architecture.width, 3, stride=2, name="stem")
+    x = _conv_norm(x, width, 3, stride=2, name="stem")
     out = {"stem": (x := keras.layers.ReLU(name="stem_relu")(x))}
-    for stage, blocks in enumerate(architecture.blocks):
-        for block in range(blocks):
+    for stage, count in enumerate(blocks):
+        for block in range(count):
             stride = 2 if block == 0 and stage > 0 else 1
-            x = _block(x, architecture.width * 2**stage, stride, f"stage{stage + 1}_{block + 1}")
+            x = _block(x, width * 2**stage, stride, f"stage{stage + 1}_{block + 1}")
         out[f"stage{stage + 1}"] = x
     out["pooled"] = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
     out["embedding"] = keras.layers.BatchNormalization(

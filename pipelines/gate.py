@@ -23,7 +23,6 @@ from model.errors import Refused
 from model.evaluators import hit_rates, lower_bound, recall_by_query
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.embed import embedding_store
-from pipelines.gate_run import log_gate
 from pipelines.index import build_index, read_arrow
 from pipelines.queries import Queries, read_queries
 from pipelines.reduce import read_reducer, space_id
@@ -68,6 +67,8 @@ def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
     verdict["space_id"] = space_id(settings, ds)
     verdict["churn"] = bench.churn(ds)
     (folder / VERDICT).write_text(json.dumps(verdict, indent=1))
+    from pipelines.gate_run import log_gate  # MLflow takes seconds to import
+
     log_gate(settings, ds, verdict)
     overall = verdict["slices"][0] if verdict["slices"] else {}
     return Outcome(

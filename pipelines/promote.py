@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 
 from model.errors import Refused
-from pipelines.release import promote_bundle
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 
@@ -36,6 +35,8 @@ def _promote(settings: Settings, ds: date, inputs: dict[str, str], folder: Path)
     if not settings.registry.auto_promote:
         details |= {"promoted": False, "why": "waits for `lookalike promote`"}
     else:
+        from pipelines.release import promote_bundle  # MLflow takes seconds to import
+
         try:
             entry = promote_bundle(settings, ds, inputs["bundle"], who="daily_retrain", why=POLICY)
             details |= {"promoted": True, "former": entry.former}

@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.bundle import bundle_digest
-from pipelines.registry import register_bundle
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, run_step
 from serving.bundle import verify
@@ -27,6 +26,8 @@ def run(settings: Settings, ds: date) -> Report:
     }
 
     def body(folder: Path) -> Outcome:
+        from pipelines.registry import register_bundle  # MLflow takes seconds to import
+
         bundle = verify(settings.root / "bundles" / digest, digest)
         version = register_bundle(settings, ds, bundle)
         (folder / "version.json").write_text(json.dumps({"version": version, "bundle": digest}))

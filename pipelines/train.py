@@ -10,29 +10,17 @@ Cost: 20 s to start, compile and export, then 500 photos of 64 pixels a second o
 
 import hashlib
 import json
-import os
 import shutil
-from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model import resnet
-from model.export import export_embedder
-from model.fit import Epoch, Photos, Schedule, fit, predict
-from model.hierarchy import accuracy_by_level, hierarchical_loss
 from pipelines.catalogue import Catalogue, read_catalogue
-from pipelines.progress import progress
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, digest_of, previous_day, run_step
-from pipelines.training_run import TrainingRun
+from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
 
 
 def run(settings: Settings, ds: date) -> Report:
@@ -67,6 +55,8 @@ def _train_or_keep(settings: Settings, ds: date, before: Partition | None, folde
         shutil.copytree(before.output, folder, dirs_exist_ok=True)
         details = {"kept": True, "changed_share": share, **_origin(folder)}
     else:
+        from pipelines.training import Training  # Keras takes ten seconds to import
+
         facts = Training(settings, ds, catalogue).run(folder)
         origin = {"trained": ds.isoformat(), "embedder": embedder_id(folder)}
         (folder / "origin.json").write_text(json.dumps(origin))
@@ -106,86 +96,6 @@ def _reason_to_train(
 
 def _origin(folder: Path) -> dict[str, str]:
     return dict(json.loads((folder / "origin.json").read_bytes()))
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training from scratch, with its checkpoints and its MLflow run."""
-
-    settings: Settings
-    ds: date
-    catalogue: Catalogue
-
-    def run(self, folder: Path) -> dict[str, object]:
-        """Train and write `embedder.onnx`, `model.keras`, `history.json`; facts for the report."""
-        options, taxonomy = self.settings.train, self.catalogue.taxonomy
-        keras.utils.set_random_seed(options.seed)
-        policy = "mixed_bfloat16" if options.mixed_precision else "float32"
-        keras.mixed_precision.set_global_policy(policy)
-        model = self._model()
-        train, validation, test = (self._photos(split) for split in ("train", "val", "test"))
-        checkpoints = self._checkpoints()
-        tracker = TrainingRun.start(self.settings, self.ds, checkpoints)
-        batches = -(-len(train) // options.batch_size) * options.epochs
-        with progress("train", batches) as advance:
-
-            def on_epoch(epoch: Epoch) -> None:
-                tracker.log_epoch(epoch)
-                advance(0, f"epoch {epoch.epoch + 1}, loss {epoch.loss:.3f}")
-
-            history = fit(
-                model,
-                train,
-                validation,
-                taxonomy=taxonomy,
-                loss=hierarchical_loss(
-                    taxonomy,
-                    parent_weight=options.parent_weight,
-                    smoothing=options.label_smoothing,
-                ),
-                schedule=Schedule(**options.model_dump(include=set(Schedule.__annotations__))),
-                checkpoints=checkpoints,
-                on_epoch=on_epoch,
-                on_batch=lambda epoch, batch: advance(),
-            )
-        export_embedder(model, self.settings.pixel_spec.side, folder / "embedder.onnx")
-        model.save(folder / "model.keras")
-        odds = predict(model, test.pixels)
-        accuracy = accuracy_by_level(taxonomy, test.leaf, odds)
-        curves = {"epochs": [asdict(epoch) for epoch in history], "test": accuracy}
-        (folder / "history.json").write_text(json.dumps(curves, indent=1))
-        tracker.finish(history, accuracy, taxonomy.confusion(test.leaf, odds.argmax(axis=1)))
-        shutil.rmtree(checkpoints)
-        return {
-            **{f"test_{level}": round(value, 4) for level, value in accuracy.items()},
-            "images_per_second": history[-1].images_per_second,
-            "parameters": int(model.count_params()),
-            "mlflow_run": tracker.run_id,
-        }
-
-    def _model(self) -> keras.Model:
-        output = Partition(self.settings, "preprocess", self.ds).output
-        statistics = json.loads((output / "statistics.json").read_bytes())
-        options = self.settings.train
-        return resnet.build(
-            resnet.Architecture(options.blocks, options.width),
-            len(self.catalogue.taxonomy.leaves),
-            mean=statistics["mean"],
-            deviation=statistics["deviation"],
-        )
-
-    def _photos(self, split: str) -> Photos:
-        items = self.catalogue.items
-        rows = items.filter(pc.equal(items["split"], split))
-        keys = rows["pixel_key"].to_pylist()
-        pixels = self.catalogue.pixels.view(self.catalogue.shards, keys)
-        return Photos(pixels, rows["leaf"].to_numpy().astype(np.int32))
-
-    def _checkpoints(self) -> Path:
-        """One folder for these photos, labels and settings, so that only they resume it."""
-        preprocess = Partition(self.settings, "preprocess", self.ds).done().digest
-        key = digest_of([preprocess, self.settings.train.recipe])
-        return self.settings.root / "checkpoints" / key
 
 
 if __name__ == "__main__":

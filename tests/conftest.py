@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2, run_steps
 
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Train
+from pipelines.step import STEPS
 
 CopyShop = Callable[..., Settings]
 
@@ -39,6 +40,16 @@ def two_days(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settin
     settings = copy_shop(shop, tmp_path_factory.mktemp("two_days") / "root")
     import_day_2(settings)
     run_steps(settings, DAY_2)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def retrained(two_days: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The second day again, by another recipe: another embedder, reducer, index and bundle."""
+    root = tmp_path_factory.mktemp("retrained") / "root"
+    recipe = Train(width=8, blocks=(1, 1), epochs=1, seed=1)
+    settings = copy_shop(two_days, root, train=recipe)
+    run_steps(settings, DAY_2, STEPS[2:])
     return settings
 
 

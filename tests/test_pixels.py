@@ -13,8 +13,9 @@ from tiny_bundle import SIDE, SPEC, make_root
 
 from model.errors import BadImage, BadInput
 from model.pixels import Box, Pixels, PixelSpec, check_size, to_pixels
+from pipelines.analysis import DEAD, DecodeShard
 from pipelines.catalogue import pixel_store
-from pipelines.decode import DEAD, DeadLetter, DecodeShard, Photo, decode
+from pipelines.decode import DeadLetter, Photo, decode
 from serving import bundle as bundles
 from serving.embedder import Embedder, Probabilities
 from serving.engine import Engine

@@ -1,0 +1,104 @@
+"""One training from scratch: data, network, loop, export, MLflow."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pyarrow.compute as pc
+
+from model import resnet
+from model.export import export_embedder
+from model.fit import Epoch, Photos, Schedule, fit, predict
+from model.hierarchy import accuracy_by_level, hierarchical_loss
+from pipelines.catalogue import Catalogue
+from pipelines.progress import progress
+from pipelines.settings import Settings
+from pipelines.step import Partition, digest_of
+from pipelines.training_run import TrainingRun
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training from scratch, with its checkpoints and its MLflow run."""
+
+    settings: Settings
+    ds: date
+    catalogue: Catalogue
+
+    def run(self, folder: Path) -> dict[str, object]:
+        """Train and write `embedder.onnx`, `model.keras`, `history.json`; facts for the report."""
+        options, taxonomy = self.settings.train, self.catalogue.taxonomy
+        keras.utils.set_random_seed(options.seed)
+        policy = "mixed_bfloat16" if options.mixed_precision else "float32"
+        keras.mixed_precision.set_global_policy(policy)
+        model = self._model()
+        train, validation, test = (self._photos(split) for split in ("train", "val", "test"))
+        checkpoints = self._checkpoints()
+        tracker = TrainingRun.start(self.settings, self.ds, checkpoints)
+        batches = -(-len(train) // options.batch_size) * options.epochs
+        with progress("train", batches) as advance:
+
+            def on_epoch(epoch: Epoch) -> None:
+                tracker.log_epoch(epoch)
+                advance(0, f"epoch {epoch.epoch + 1}, loss {epoch.loss:.3f}")
+
+            history = fit(
+                model,
+                train,
+                validation,
+                taxonomy=taxonomy,
+                loss=hierarchical_loss(
+                    taxonomy,
+                    parent_weight=options.parent_weight,
+                    smoothing=options.label_smoothing,
+                ),
+                schedule=Schedule(**options.model_dump(include=set(Schedule.__annotations__))),
+                checkpoints=checkpoints,
+                on_epoch=on_epoch,
+                on_batch=lambda epoch, batch: advance(),
+            )
+        export_embedder(model, self.settings.pixel_spec.side, folder / "embedder.onnx")
+        model.save(folder / "model.keras")
+        odds = predict(model, test.pixels)
+        accuracy = accuracy_by_level(taxonomy, test.leaf, odds)
+        curves = {"epochs": [asdict(epoch) for epoch in history], "test": accuracy}
+        (folder / "history.json").write_text(json.dumps(curves, indent=1))
+        tracker.finish(history, accuracy, taxonomy.confusion(test.leaf, odds.argmax(axis=1)))
+        shutil.rmtree(checkpoints)
+        return {
+            **{f"test_{level}": round(value, 4) for level, value in accuracy.items()},
+            "images_per_second": history[-1].images_per_second,
+            "parameters": int(model.count_params()),
+            "mlflow_run": tracker.run_id,
+        }
+
+    def _model(self) -> keras.Model:
+        output = Partition(self.settings, "preprocess", self.ds).output
+        statistics = json.loads((output / "statistics.json").read_bytes())
+        options = self.settings.train
+        return resnet.build(
+            resnet.Architecture(options.blocks, options.width),
+            len(self.catalogue.taxonomy.leaves),
+            mean=statistics["mean"],
+            deviation=statistics["deviation"],
+        )
+
+    def _photos(self, split: str) -> Photos:
+        items = self.catalogue.items
+        rows = items.filter(pc.equal(items["split"], split))
+        keys = rows["pixel_key"].to_pylist()
+        pixels = self.catalogue.pixels.view(self.catalogue.shards, keys)
+        return Photos(pixels, rows["leaf"].to_numpy().astype(np.int32))
+
+    def _checkpoints(self) -> Path:
+        """One folder for these photos, labels and settings, so that only they resume it."""
+        preprocess = Partition(self.settings, "preprocess", self.ds).done().digest
+        key = digest_of([preprocess, self.settings.train.recipe])
+        return self.settings.root / "checkpoints" / key

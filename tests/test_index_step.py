@@ -1,0 +1,153 @@
+"""What is indexed, what stays out for the gate to ask with, and in which order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import CopyShop
+from tiny_shop import DAY_1, DAY_2, copy_shop, forget, rewrite
+
+from model.errors import BadInput
+from pipelines import index
+from pipelines.catalogue import read_catalogue
+from pipelines.embed import embedding_store
+from pipelines.index import build_index, read_arrow
+from pipelines.reduce import read_reducer, space_id
+from pipelines.settings import Index, Settings
+from pipelines.step import Partition
+from serving.index import load_index
+
+
+def items_of(settings: Settings, ds: Any) -> pa.Table:
+    return read_arrow(Partition(settings, "index", ds).output / "items.arrow")
+
+
+def vectors_of(settings: Settings, ds: Any) -> Any:
+    return np.load(Partition(settings, "index", ds).output / "vectors.npy")
+
+
+def details(settings: Settings, ds: Any) -> dict[str, Any]:
+    return Partition(settings, "index", ds).done().details
+
+
+def test_every_catalogue_item_is_there_once_and_no_wild_photo(shop: Settings) -> None:
+    catalogue = read_catalogue(shop, DAY_1).items
+    shown = catalogue.filter(pc.equal(catalogue["kind"], "catalogue"))["item_id"].to_pylist()
+    assert sorted(items_of(shop, DAY_1)["item_id"].to_pylist()) == sorted(shown)
+    assert len(shown) < len(catalogue)
+    assert Partition(shop, "index", DAY_1).done().rows == len(shown)
+
+
+def test_held_out_rows_are_not_in_the_base(shop: Settings) -> None:
+    """They come last, are of split `test`, and the engine does not know them."""
+    facts, items = details(shop, DAY_1), items_of(shop, DAY_1)
+    split = items["split"].to_pylist()
+    assert facts["base"] + facts["held_out"] == len(items)
+    assert set(split[facts["base"] :]) == {"test"}
+    assert facts["held_out"] == min(split.count("test"), int(len(items) * 0.1))
+    engine = load_index(Partition(shop, "index", DAY_1).output / "index", facts["description"])
+    vectors = vectors_of(shop, DAY_1)
+    rows, scores = engine.search(vectors, len(items))
+    assert len(engine) == facts["base"]
+    assert rows.shape == (len(items), facts["base"])
+    assert set(rows.ravel().tolist()) == set(range(facts["base"]))
+    np.testing.assert_allclose(
+        scores, np.take_along_axis(vectors @ vectors.T, rows, axis=1), atol=1e-5
+    )
+
+
+def test_items_new_today_are_asked_with_before_others(two_days: Settings) -> None:
+    facts, items = details(two_days, DAY_2), items_of(two_days, DAY_2)
+    apart = items.slice(facts["base"]).to_pylist()
+    new = [row["item_id"] for row in items.to_pylist() if row["first_seen"] == str(DAY_2)]
+    assert new
+    assert {row["item_id"] for row in apart} >= set(new)
+    assert {row["split"] for row in apart if row["item_id"] not in new} == {"test"}
+
+
+def test_vectors_are_the_reduced_embeddings_of_the_items(shop: Settings) -> None:
+    store, shards = embedding_store(shop, DAY_1)
+    full = store.view(shards, items_of(shop, DAY_1)["pixel_key"].to_pylist())[:]
+    np.testing.assert_array_equal(vectors_of(shop, DAY_1), read_reducer(shop, DAY_1)(full))
+    np.testing.assert_allclose(np.linalg.norm(vectors_of(shop, DAY_1), axis=1), 1, rtol=1e-5)
+
+
+def test_base_and_held_out_are_each_in_the_order_of_their_ids(shop: Settings) -> None:
+    base = details(shop, DAY_1)["base"]
+    ids = items_of(shop, DAY_1)["item_id"].to_pylist()
+    assert ids[:base] == sorted(ids[:base])
+    assert ids[base:] == sorted(ids[base:])
+
+
+def test_the_report_of_index(shop: Settings) -> None:
+    facts = details(shop, DAY_1)
+    folder = Partition(shop, "index", DAY_1).output / "index"
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    base = facts["base"]
+    assert facts == {
+        "base": base,
+        "held_out": facts["held_out"],
+        "description": {
+            "engine": "scann", "n": base, "dimensions": 12, "form": "brute force",
+        },
+        "engine": "scann",
+        "form": "brute force",
+        "dimensions": 12,
+        "space_id": space_id(shop, DAY_1),
+        "bytes_per_item": round(size / base, 1),
+    }  # fmt: skip
+
+
+def test_the_same_day_gives_the_same_bytes_but_for_scann(shop: Settings, tmp_path: Path) -> None:
+    again = copy_shop(shop, tmp_path / "root", index=Index(engine="exact"))
+    first = index.run(again, DAY_1)
+    forget(again, DAY_1, "index")
+    assert index.run(again, DAY_1).digest == first.digest
+    np.testing.assert_array_equal(vectors_of(again, DAY_1), vectors_of(shop, DAY_1))
+    assert items_of(again, DAY_1) == items_of(shop, DAY_1)
+
+
+def test_nothing_is_held_out_when_nothing_may_be(shop_copy: CopyShop) -> None:
+    settings = shop_copy(index=Index(held_out_share=0))
+    facts = index.run(settings, DAY_1).details
+    assert (facts["base"], facts["held_out"]) == (len(items_of(settings, DAY_1)), 0)
+
+
+@pytest.mark.parametrize(
+    ("engine", "n", "wanted"),
+    [("auto", 15, "exact"), ("auto", 16, "scann"), ("exact", 16, "exact")],
+)
+def test_few_vectors_go_to_the_exact_engine(
+    shop: Settings, engine: Any, n: int, wanted: str
+) -> None:
+    settings = shop.model_copy(update={"index": Index(engine=engine)})
+    vectors = vectors_of(shop, DAY_1)
+    built = build_index(vectors[:n], vectors[n:], settings)
+    assert (built.description["engine"], len(built)) == (wanted, n)
+    np.testing.assert_array_equal(built.search(vectors[:n], 1)[1].round(4), np.ones((n, 1)))
+
+
+def test_a_catalogue_of_wild_photos_is_refused(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+
+    def all_wild(folder: Path) -> None:
+        items = pq.read_table(folder / "items.parquet")
+        kind = items.schema.get_field_index("kind")
+        wild = pa.array(["wild"] * len(items))
+        (folder / "items.parquet").unlink()
+        pq.write_table(items.set_column(kind, "kind", wild), folder / "items.parquet")
+
+    rewrite(settings, "ingest", DAY_1, all_wild)
+    former = Partition(settings, "index", DAY_1).done()
+    with pytest.raises(BadInput) as caught:
+        index.run(settings, DAY_1)
+    assert str(caught.value) == (
+        f"Nothing to index on {DAY_1}. Expected items of kind `catalogue`. "
+        f"Received {len(read_catalogue(settings, DAY_1).items)} of kind `wild`: "
+        f"photos to search by, not to find."
+    )
+    assert Partition(settings, "index", DAY_1).done() == former
