@@ -4,6 +4,7 @@ TensorFlow stays out of serving, and the catalogue is embedded by the very graph
 shopper's photo.
 """
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -25,7 +26,10 @@ def export_embedder(model: keras.Model, side: int, path: Path) -> None:
         ],
     )
     signature = [keras.InputSpec(shape=(None, side, side, 3), dtype="uint8", name="pixels")]
-    graph.export(str(path), format="onnx", input_signature=signature, verbose=False)
+    with warnings.catch_warnings():
+        # Keras 3.15 looks for the `np.object` of NumPy 1; nothing follows from it.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+        graph.export(str(path), format="onnx", input_signature=signature, verbose=False)
     exported = onnx.load(path)
     _rename_outputs(exported.graph, [EMBEDDING, LEAF])
     onnx.save(exported, path)

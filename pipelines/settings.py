@@ -71,9 +71,9 @@ class Preprocess(Tolerance):
 class Train(Section):
     blocks: tuple[PositiveInt, ...] = (1, 1, 1, 1)  # residual blocks in each stage
     width: PositiveInt = 24  # channels of the first stage; each later stage doubles them
-    epochs: PositiveInt = 12
-    batch_size: PositiveInt = 64
-    learning_rate: float = Field(0.004, gt=0)  # peak of the cosine, for one batch of batch_size
+    epochs: PositiveInt = 16
+    batch_size: PositiveInt = 32
+    learning_rate: float = Field(0.003, gt=0)  # peak of the cosine, for one batch of batch_size
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
     label_smoothing: float = Field(0.1, ge=0, lt=1)

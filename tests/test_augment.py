@@ -5,11 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.augment import Augmentation, augment
+from model.augment import Augmentation, augment, plain_ground
 from model.pixels import Pixels
 
 STILL = Augmentation(
-    zoom=(1.0, 1.0), turn_degrees=0.0, mirror=False, brightness=0.0, colour=0.0, erase=0.0
+    ground=0.0,
+    zoom=(1.0, 1.0),
+    turn_degrees=0.0,
+    mirror=False,
+    brightness=0.0,
+    colour=0.0,
+    erase=0.0,
 )
 
 
@@ -117,3 +123,18 @@ def test_erasing_draws_one_grey_square_over_its_share_of_the_photos() -> None:
     np.testing.assert_array_equal(draw(batch, STILL), batch)
     everywhere = draw(batch, Augmentation(**{**vars(STILL), "erase": 1.0}))
     assert everywhere.any(axis=(1, 2, 3)).all()
+
+
+def test_a_plain_ground_is_replaced_and_the_product_stays() -> None:
+    plain = np.full((20, 20, 3), 240, np.uint8)
+    plain[6:14, 6:14] = (200, 30, 40)
+    striped = np.tile(np.array([[0, 0, 0], [90, 160, 60]], np.uint8), (20, 10, 1))
+    mask = plain_ground(plain)
+    assert mask.sum() == 20 * 20 - 8 * 8
+    assert not mask[6:14, 6:14].any()
+    assert not plain_ground(striped).any()
+    batch = np.stack([plain, striped])
+    found = draw(batch, Augmentation(**{**vars(STILL), "ground": 1.0}), seed=4)
+    np.testing.assert_array_equal(found[1], striped)
+    np.testing.assert_array_equal(found[0, 6:14, 6:14], plain[6:14, 6:14])
+    assert (found[0][mask] != 240).any()

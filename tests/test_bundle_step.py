@@ -1,0 +1,200 @@
+"""One sealed folder of everything that answers a query, or none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import CopyShop
+from tiny_shop import DAY_1, DAY_2, forget, rewrite
+
+from model.errors import Damaged, Refused
+from model.pca import unit
+from pipelines import bundle
+from pipelines.bundle import bundle_digest
+from pipelines.catalogue import read_taxonomy
+from pipelines.index import SERVED, read_arrow
+from pipelines.reduce import space_id
+from pipelines.settings import Settings
+from pipelines.step import Partition, file_digest, files_below
+from serving.bundle import Bundle, verify
+from serving.champion import self_test
+from serving.engine import Engine
+
+
+def sealed(settings: Settings, ds: Any) -> Bundle:
+    digest = bundle_digest(settings, ds)
+    return verify(settings.root / "bundles" / digest, digest)
+
+
+def stored(settings: Settings) -> list[str]:
+    return sorted(path.name for path in (settings.root / "bundles").iterdir())
+
+
+def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
+    found = sealed(shop, DAY_1)
+    manifest = dict(found.manifest)
+    train = Partition(shop, "train", DAY_1).done().details
+    index = Partition(shop, "index", DAY_1).done().details
+    verdict = (Partition(shop, "gate", DAY_1).output / "verdict.json").read_bytes()
+    files = manifest.pop("files")
+    created = manifest.pop("created")
+    cosine = manifest.pop("parity_cosine")
+    assert manifest == {
+        "schema_version": 1,
+        "ds": DAY_1.isoformat(),
+        "space_id": space_id(shop, DAY_1),
+        "pixel_spec": shop.preprocess.pixel_spec,
+        "embedder": train["embedder"],
+        "trained": train["trained"],
+        "mlflow_run": train["mlflow_run"],
+        "index": index["description"],
+        "counts": {"base": index["base"], "held_out": index["held_out"]},
+        "verdict": json.loads(verdict),
+    }
+    assert 0.9999 <= cosine <= 1.0001
+    assert created.endswith("+00:00")
+    assert {name.split("/")[0] for name in files} == {
+        "embedder.onnx", "index", "items.arrow", "taxonomy.json", "transform", "vectors.npy",
+        "verdict.json",
+    }  # fmt: skip
+    assert Partition(shop, "bundle", DAY_1).done().details == {
+        "bundle": found.digest,
+        "space_id": space_id(shop, DAY_1),
+        "parity_cosine": cosine,
+        "megabytes": round(sum(p.stat().st_size for p in files_below(found.folder)) / 1e6, 2),
+    }
+
+
+def test_the_bundle_answers(shop: Settings) -> None:
+    """Every item finds itself first by its photo, through the fused graph."""
+    engine = Engine(sealed(shop, DAY_1))
+    self_test(engine)
+    rows = engine.items.slice(0, 20).to_pylist()
+    for row in rows:
+        hits = engine.search((shop.root / row["image"]).read_bytes(), 3).hits
+        assert hits[0]["score"] > 0.98
+    assert tuple(engine.items.column_names) == SERVED
+    index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")
+    assert engine.items["item_id"].to_pylist() == index["item_id"].to_pylist()
+
+
+def test_the_bundle_can_be_moved(shop: Settings, tmp_path: Path) -> None:
+    found = sealed(shop, DAY_1)
+    place = str(shop.root.resolve()).encode()
+    named = [path.name for path in files_below(found.folder) if place in path.read_bytes()]
+    assert named == []
+    moved = tmp_path / "elsewhere"
+    found.folder.rename(moved)
+    try:
+        self_test(Engine(verify(moved, found.digest)))
+    finally:
+        moved.rename(found.folder)
+
+
+def test_a_bundle_of_an_older_embedder_has_the_leaves_it_knows(two_days: Settings) -> None:
+    """The second day brought a leaf that the network has never seen."""
+    first, second = (read_taxonomy(two_days, ds).leaves for ds in (DAY_1, DAY_2))
+    assert len(second) == len(first) + 1
+    assert sealed(two_days, DAY_2).taxonomy.leaves == first
+    self_test(Engine(sealed(two_days, DAY_2)))
+
+
+def test_other_days_and_other_recipes_are_other_bundles(
+    two_days: Settings, retrained: Settings
+) -> None:
+    digests = {
+        bundle_digest(two_days, DAY_1),
+        bundle_digest(two_days, DAY_2),
+        bundle_digest(retrained, DAY_2),
+    }
+    assert len(digests) == 3
+    assert set(stored(retrained)) == digests
+
+
+def test_nothing_new_seals_nothing_new(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    before = stored(settings)
+    assert bundle.run(settings, DAY_1).reused
+    assert stored(settings) == before
+
+
+def test_one_other_byte_is_another_bundle(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    former = sealed(settings, DAY_1)
+
+    def reworded(folder: Path) -> None:
+        text = (folder / "verdict.json").read_text()
+        (folder / "verdict.json").unlink()
+        (folder / "verdict.json").write_text(text.replace('"k": 10', '"k":  10'))
+
+    rewrite(settings, "gate", DAY_1, reworded)
+    bundle.run(settings, DAY_1)
+    found = sealed(settings, DAY_1)
+    assert found.digest != former.digest
+    files = former.manifest["files"]
+    changed = {name for name, digest in found.manifest["files"].items() if files[name] != digest}
+    assert changed == {"verdict.json"}
+
+
+def test_a_sealed_bundle_does_not_change_with_the_steps(shop_copy: CopyShop) -> None:
+    """It shares the bytes of the outputs, and outlives them."""
+    settings = shop_copy()
+    forget(settings, DAY_1, "index", "gate", "preprocess")
+    digest = str(Partition(settings, "register", DAY_1).done().details["bundle"])
+    self_test(Engine(verify(settings.root / "bundles" / digest, digest)))
+
+
+def test_an_index_of_other_vectors_is_never_bundled(shop_copy: CopyShop) -> None:
+    """The gate passed once; then the vectors are no longer those of the embedder."""
+    settings = shop_copy()
+
+    def turned(folder: Path) -> None:
+        vectors = np.load(folder / "vectors.npy")
+        (folder / "vectors.npy").unlink()
+        np.save(folder / "vectors.npy", unit(vectors + np.float32(0.05)))
+
+    rewrite(settings, "index", DAY_1, turned)
+    before = stored(settings)
+    former = Partition(settings, "bundle", DAY_1).done()
+    with pytest.raises(Refused) as caught:
+        bundle.run(settings, DAY_1)
+    assert str(caught.value).startswith(
+        "The fused embedder does not give the vectors of the index. Expected a cosine of at "
+        "least 0.9999. Received: 0.9"
+    )
+    assert stored(settings) == before
+    assert Partition(settings, "bundle", DAY_1).done() == former
+
+
+def test_a_damaged_bundle_is_made_again_or_refused(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    found = sealed(settings, DAY_1)
+    path = found.folder / "items.arrow"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[:-1] + b"\x07")
+    with pytest.raises(Damaged, match=r"The file items\.arrow of bundle"):
+        sealed(settings, DAY_1)
+    forget(settings, DAY_1, "bundle")
+    bundle.run(settings, DAY_1)
+    self_test(Engine(sealed(settings, DAY_1)))
+
+
+def test_the_statistics_of_the_day_travel_along(shop: Settings) -> None:
+    output = Partition(shop, "preprocess", DAY_1).output
+    found = sealed(shop, DAY_1)
+    names = [path.relative_to(output) for path in files_below(output / "transform")]
+    assert names
+    for name in names:
+        assert file_digest(found.folder / name) == file_digest(output / name)
+
+
+def test_prices_and_stock_are_those_of_the_feed(shop: Settings) -> None:
+    columns = ["item_id", "title", "brand", "category", "price", "currency", "in_stock"]
+    path = Partition(shop, "ingest", DAY_1).output / "items.parquet"
+    feed = {row["item_id"]: row for row in pq.read_table(path, columns=columns).to_pylist()}
+    served = Engine(sealed(shop, DAY_1)).items.select(columns).to_pylist()
+    assert served == [feed[row["item_id"]] for row in served]

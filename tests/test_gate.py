@@ -1,0 +1,316 @@
+"""The gate says yes to a good index and no to every broken one, and names what failed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import CopyShop
+from tiny_shop import DAY_1, DAY_2, command, forget, rewrite, run_steps
+
+from model.errors import Refused
+from model.pca import unit
+from pipelines import bundle, gate
+from pipelines.content_store import ContentStore
+from pipelines.embed import embedding_store
+from pipelines.gate import judge
+from pipelines.index import read_arrow, write_arrow
+from pipelines.reduce import space_id
+from pipelines.settings import Gate, Reduce, Settings
+from pipelines.step import Partition, Report
+from pipelines.tracking import client, experiment_id
+from serving.ledger import read_ledger
+from serving.scann_index import ScannIndex
+
+Edit = Callable[[Path], None]
+
+
+def verdict(settings: Settings, ds: Any) -> dict[str, Any]:
+    path = Partition(settings, "gate", ds).output / "verdict.json"
+    return dict(json.loads(path.read_bytes()))
+
+
+def runs(settings: Settings, passed: bool) -> list[Any]:
+    tags = f"tags.step = 'gate' and tags.passed = '{passed}'"
+    return list(client(settings).search_runs([experiment_id(settings)], tags))
+
+
+def refusal(settings: Settings) -> str:
+    with pytest.raises(Refused) as caught:
+        gate.run(settings, DAY_1)
+    return str(caught.value)
+
+
+def base_of(folder: Path) -> int:
+    return int(json.loads((folder / "index.json").read_bytes())["base"])
+
+
+def replace_vectors(folder: Path, edit: Callable[[Any], Any]) -> None:
+    """The base vectors after `edit`, and an index built of them."""
+    vectors, base = np.load(folder / "vectors.npy"), base_of(folder)
+    vectors[:base] = edit(vectors[:base])
+    (folder / "vectors.npy").unlink()
+    np.save(folder / "vectors.npy", vectors)
+    for path in (folder / "index").iterdir():
+        path.unlink()
+    ScannIndex.build(vectors[:base]).save(folder / "index")
+
+
+def shuffled_ids(folder: Path) -> None:
+    items, base = read_arrow(folder / "items.arrow"), base_of(folder)
+    order = np.arange(len(items))
+    order[:base] = np.random.default_rng(0).permutation(base)
+    (folder / "items.arrow").unlink()
+    write_arrow(items.take(order), folder / "items.arrow")
+
+
+def shuffled_vectors(folder: Path) -> None:
+    replace_vectors(folder, np.random.default_rng(0).permutation)
+
+
+def half_of_the_vectors_zeroed(folder: Path) -> None:
+    def edit(base: Any) -> Any:
+        base[: len(base) // 2] = 0
+        return base
+
+    replace_vectors(folder, edit)
+
+
+def noisy_vectors(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    replace_vectors(folder, lambda base: unit(base + rng.normal(0, 0.5, base.shape)))
+
+
+def half_of_the_index(folder: Path) -> None:
+    """The engine was built of the first half twice, so the second half cannot be found."""
+    base = base_of(folder)
+    vectors = np.load(folder / "vectors.npy")
+    for path in (folder / "index").iterdir():
+        path.unlink()
+    half = vectors[: base // 2]
+    ScannIndex.build(np.concatenate([half, half, half[:1]])[:base]).save(folder / "index")
+
+
+BROKEN: tuple[Edit, ...] = (
+    shuffled_ids,
+    shuffled_vectors,
+    half_of_the_vectors_zeroed,
+    noisy_vectors,
+    half_of_the_index,
+)
+
+
+def test_a_good_index_passes(shop: Settings) -> None:
+    report, found = Partition(shop, "gate", DAY_1).done(), verdict(shop, DAY_1)
+    assert found["passed"] is True
+    assert found["failures"] == []
+    assert found["k"] == 10
+    assert (found["coverage"], found["self_match"]) == (1.0, 1.0)
+    assert found["space_id"] == space_id(shop, DAY_1)
+    assert found["churn"] == {"against_champion": None, "noise": 0.0}
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] < 100
+    overall = found["slices"][0]
+    assert report.details == {
+        "passed": True,
+        "recall": overall["recall"],
+        "lower_bound": overall["lower_bound"],
+        "p99_ms": found["latency_ms"]["p99"],
+        "coverage": 1.0,
+        "failures": [],
+    }
+    assert report.rows == overall["queries"]
+
+
+def test_slices_are_by_kind_and_category(shop: Settings) -> None:
+    index = Partition(shop, "index", DAY_1).done().details
+    rows = {row["slice"]: row for row in verdict(shop, DAY_1)["slices"]}
+    assert next(iter(rows)) == "all"
+    assert rows["held-out"]["queries"] == index["held_out"]
+    assert rows["all"]["queries"] == index["held_out"] + rows["wild"]["queries"]
+    by_category = [row["queries"] for name, row in rows.items() if name.startswith("category ")]
+    assert sum(by_category) == rows["all"]["queries"]
+    for name, row in rows.items():
+        assert row["judged"] is (name == "all")  # the others have fewer than 100 queries
+        assert row["bound"] == (0.95 if name == "all" else 0.90)
+        assert row["lower_bound"] <= row["recall"] <= 1
+        assert row["reducer_loss"] + row["engine_loss"] == pytest.approx(1 - row["recall"], abs=2e-4)
+
+
+def test_the_second_day_is_compared_with_the_champion(two_days: Settings) -> None:
+    found = verdict(two_days, DAY_2)
+    names = [row["slice"] for row in found["slices"]]
+    assert {"all", "held-out", "new"} <= set(names)
+    assert found["churn"]["noise"] == 0.0
+    assert 0 <= found["churn"]["against_champion"] < 0.1  # 3 of 297 items are others
+
+
+def test_a_new_space_is_compared_with_the_champion_by_its_answers(retrained: Settings) -> None:
+    assert 0.1 < verdict(retrained, DAY_2)["churn"]["against_champion"] <= 1
+
+
+def test_mlflow_has_the_verdict(shop: Settings) -> None:
+    (run,) = runs(shop, passed=True)
+    found = verdict(shop, DAY_1)
+    for row in found["slices"]:
+        name = row["slice"].replace("&", "_")
+        for figure in ("recall", "lower_bound", "reducer_loss", "engine_loss"):
+            assert run.data.metrics[f"{figure}/{name}"] == row[figure]
+    assert run.data.metrics["coverage"] == 1.0
+    assert run.data.metrics["latency_ms_p99"] == found["latency_ms"]["p99"]
+    names = {artifact.path for artifact in client(shop).list_artifacts(run.info.run_id)}
+    assert names == {"gate.png", "slices.json", "verdict.json"}
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("edit", BROKEN, ids=lambda edit: edit.__name__)
+def test_a_broken_index_is_refused(shop_copy: CopyShop, edit: Edit) -> None:
+    settings = shop_copy()
+    rewrite(settings, "index", DAY_1, edit)
+    message = refusal(settings)
+    found = verdict(settings, DAY_1)
+    assert found["passed"] is False
+    assert found["failures"]
+    assert message == (
+        f"The gate refused the index of {DAY_1}: {'; '.join(found['failures'])}. Production is "
+        f"unchanged. Look at {Partition(settings, 'gate', DAY_1).output / 'verdict.json'}."
+    )
+    (run,) = runs(settings, passed=False)
+    assert run.data.metrics["coverage"] == found["coverage"]
+    assert refusal(settings) == message  # a second try changes nothing
+    assert len(runs(settings, passed=False)) == 1
+    with pytest.raises(Refused, match="there is nothing to bundle"):
+        bundle.run(settings, DAY_1)
+
+
+def test_what_failed_is_named(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    rewrite(settings, "index", DAY_1, shuffled_ids)
+    refusal(settings)
+    row = verdict(settings, DAY_1)["slices"][0]
+    assert verdict(settings, DAY_1)["failures"] == [
+        f"slice `all`: recall@10 is at least {row['lower_bound']:.3f}, expected 0.95 (reducer "
+        f"loses {row['reducer_loss']:.3f}, engine {row['engine_loss']:.3f})"
+    ]
+    assert row["recall"] < 0.3
+
+
+def test_an_index_that_lost_half_fails_on_coverage(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    rewrite(settings, "index", DAY_1, half_of_the_index)
+    refusal(settings)
+    found = verdict(settings, DAY_1)
+    assert found["coverage"] < 0.95
+    assert f"coverage is {found['coverage']:.4f}, expected 0.995" in found["failures"]
+
+
+def test_too_few_dimensions_are_refused_with_exit_code_3(shop_copy: CopyShop) -> None:
+    settings = shop_copy(reduce=Reduce(dimensions=2))
+    run_steps(settings, DAY_1, ("reduce", "index"))
+    done = command(settings, "gate", DAY_1)
+    row = verdict(settings, DAY_1)["slices"][0]
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith(
+        f"Refused: The gate refused the index of {DAY_1}: slice `all`: recall@10 is at least "
+    )
+    assert row["reducer_loss"] > 0.1  # the engine is not at fault
+    assert row["engine_loss"] < 0.01
+    assert len(runs(settings, passed=False)) == 1
+    assert [entry.bundle for entry in read_ledger(settings.root)] == [
+        Partition(settings, "bundle", DAY_1).done().details["bundle"]
+    ]
+
+
+def test_an_index_of_a_former_embedder_is_refused(shop_copy: CopyShop) -> None:
+    """The embeddings are another network's, the index was not built again."""
+    settings = shop_copy()
+    store, shards = embedding_store(settings, DAY_1)
+    other = ContentStore(store.folder.with_name("another"), store.shape, store.dtype)
+    rng = np.random.default_rng(0)
+    for shard in shards:
+        keys, values = store.read(shard)
+        other.write(shard, keys, unit(np.tanh(values @ rng.normal(size=(16, 16)) * 3)))
+
+    def of_another(folder: Path) -> None:
+        facts = json.loads((folder / "embeddings.json").read_bytes())
+        (folder / "embeddings.json").unlink()
+        (folder / "embeddings.json").write_text(json.dumps({**facts, "embedder": "another"}))
+
+    rewrite(settings, "embed", DAY_1, of_another)
+    forget(settings, DAY_1, "reduce")
+    run_steps(settings, DAY_1, ("reduce",))
+    assert "slice `all`: recall@10" in refusal(settings)
+    assert verdict(settings, DAY_1)["slices"][0]["recall"] < 0.9
+
+
+def test_looser_thresholds_ask_again(shop_copy: CopyShop) -> None:
+    strict = shop_copy(gate=Gate(min_recall=1.0))
+    assert "expected 1.00" in refusal(strict)
+    loose = strict.model_copy(update={"gate": Gate(min_recall=0.5)})
+    report: Report = gate.run(loose, DAY_1)
+    assert (report.details["passed"], report.reused) == (True, False)
+
+
+def measured(**given: Any) -> dict[str, Any]:
+    """A whole measurement that passes, but for what is given."""
+    figures = {"coverage": 1.0, "self_match": 1.0, "latency_ms": {"p50": 1.0, "p99": 2.0}}
+    return {"k": 10, "items": 1000, "slices": [slice_of("all", 500, 0.99)], **figures, **given}
+
+
+def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
+    return {
+        "slice": name,
+        "queries": queries,
+        "recall": 1.0,
+        "lower_bound": bound,
+        "reducer_loss": 0.004,
+        "engine_loss": 0.006,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "failures"),
+    [
+        ({}, []),
+        ({"slices": []}, []),
+        ({"slices": [slice_of("all", 3, 0.95)]}, []),
+        (
+            {"slices": [slice_of("all", 3, 0.9499)]},
+            [
+                "slice `all`: recall@10 is at least 0.950, expected 0.95 (reducer loses 0.004, "
+                "engine 0.006)"
+            ],
+        ),
+        ({"slices": [slice_of("all", 500, 0.99), slice_of("wild", 99, 0.1)]}, []),
+        ({"slices": [slice_of("all", 500, 0.99), slice_of("wild", 100, 0.9)]}, []),
+        (
+            {"slices": [slice_of("all", 500, 0.99), slice_of("wild", 100, 0.85)]},
+            [
+                "slice `wild`: recall@10 is at least 0.850, expected 0.90 (reducer loses 0.004, "
+                "engine 0.006)"
+            ],
+        ),
+        ({"coverage": 0.995, "self_match": 0.995}, []),
+        ({"coverage": 0.9949}, ["coverage is 0.9949, expected 0.995"]),
+        ({"self_match": 0.5}, ["self_match is 0.5000, expected 0.995"]),
+        ({"latency_ms": {"p50": 1.0, "p99": 100.0}}, []),
+        (
+            {"latency_ms": {"p50": 1.0, "p99": 100.1}},
+            ["p99 of one search is 100.1 ms, expected at most 100.0"],
+        ),
+        (
+            {"coverage": 0.1, "latency_ms": {"p50": 1.0, "p99": 300.0}},
+            [
+                "coverage is 0.1000, expected 0.995",
+                "p99 of one search is 300.0 ms, expected at most 100.0",
+            ],
+        ),
+    ],
+)
+def test_judgement(given: dict[str, Any], failures: list[str]) -> None:
+    found = judge(measured(**given), Gate())
+    assert (found["passed"], found["failures"]) == (not failures, failures)
+    for row in found["slices"]:
+        assert row["judged"] is (row["slice"] == "all" or row["queries"] >= 100)
+        assert row["bound"] == (0.95 if row["slice"] == "all" else 0.90)
