@@ -65,7 +65,7 @@ def plain_ground(photo: Pixels) -> npt.NDArray[np.bool_]:
     plain = np.abs(border.astype(np.int16) - colour).max(axis=1) <= GROUND_LEVELS
     if plain.mean() < GROUND_SHARE:
         return np.zeros(photo.shape[:2], bool)
-    return (far <= GROUND_LEVELS) | padding
+    return np.asarray((far <= GROUND_LEVELS) | padding)
 
 
 def _move(photo: Pixels, rng: np.random.Generator, side: int, what: Augmentation) -> Pixels:

@@ -10,6 +10,9 @@ and the analysis graph), then about 2 ms a photo on one core. Runs on any Beam r
 
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,15 @@ import pyarrow.parquet as pq
 from model.errors import BadInput
 from model.pixels import Box
 from pipelines.catalogue import pixel_store, read_items, read_shards, read_taxonomy
-from pipelines.content_store import shard_name
+from pipelines.content_store import ContentStore, shard_name
 from pipelines.decode import DeadLetter, Photo
+from pipelines.progress import progress
 from pipelines.settings import Settings, Tolerance
 from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
 
 DEAD_LETTERS = pa.schema([(name, pa.string()) for name in ("pixel_key", "uri", "reason", "detail")])
+
+WATCH_SECONDS = 0.5
 
 
 def run(settings: Settings, ds: date) -> Report:
@@ -66,7 +72,8 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
         from pipelines.analysis import read_statistics, run_beam  # only a day with news pays it
 
         days = [*_days(before), ds.isoformat()]
-        fresh = run_beam(settings, batches, days, folder)
+        with _shown(store, shards[-len(batches) :]):
+            fresh = run_beam(settings, batches, days, folder)
         _check_dead(fresh, len(new), settings.preprocess)
         (folder / "days.json").write_text(json.dumps(days))
         statistics = read_statistics(folder / "transform")
@@ -90,6 +97,28 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
             "channel_mean": statistics["mean"],
         },
     )
+
+
+@contextmanager
+def _shown(store: ContentStore, shards: list[str]) -> Iterator[None]:
+    """A bar of the shards on disk: Beam's workers may be other processes, or other machines."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with progress("preprocess", len(shards)) as advance:
+            seen = 0
+            while not done.wait(WATCH_SECONDS):
+                now = sum(store.path(shard).is_file() for shard in shards)
+                advance(now - seen)
+                seen = now
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _photos(settings: Settings, ds: date) -> list[Photo]:

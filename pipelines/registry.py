@@ -40,8 +40,9 @@ def register_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
         version = str(created.version)
     with _quiet_stages():
         if tracker.get_model_version(name, version).current_stage == "None":
-            tracker.transition_model_version_stage(name, version, "Staging")
+            # The stage last: it says that both are done.
             tracker.set_registered_model_alias(name, CHALLENGER, version)
+            tracker.transition_model_version_stage(name, version, "Staging")
     return version
 
 

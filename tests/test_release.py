@@ -1,0 +1,337 @@
+"""Release decisions: the ledger decides, the registry follows, and a rollback lands where it says."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CopyShop
+from test_registry import aliases, sealed, stages
+from tiny_shop import DAY_1, DAY_2, command, finish, forget, start
+
+from model.errors import BadInput, Damaged, Refused
+from pipelines import promote
+from pipelines.bundle import bundle_digest
+from pipelines.registry import register_bundle
+from pipelines.release import promote_bundle, roll_back, served
+from pipelines.settings import Registry, Settings
+from pipelines.step import Partition
+from serving.bundle import seal, store, verify
+from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
+
+
+def history(settings: Settings) -> list[tuple[str, str, str | None]]:
+    """Action, version, and the version that served until then."""
+    entries = read_ledger(settings.root)
+    version = {entry.bundle: entry.version for entry in entries}
+    return [(e.action, e.version, e.former and version[e.former]) for e in entries]
+
+
+def back(settings: Settings, to: str | None = None) -> Entry:
+    return roll_back(settings, to=to, who="ada", why="looks wrong")
+
+
+def state(settings: Settings) -> tuple[bytes, dict[str, str], dict[str, str]]:
+    """All that a release may change."""
+    return (settings.root / LEDGER).read_bytes(), stages(settings), aliases(settings)
+
+
+def third_bundle(settings: Settings, *, ds: date = DAY_2) -> str:
+    """The second day's bundle, sealed at another time, registered as version 3."""
+    bundle = sealed(settings, DAY_2)
+    folder = settings.root / "again"
+    shutil.copytree(bundle.folder, folder)
+    (folder / "manifest.json").unlink()
+    facts = {k: v for k, v in bundle.manifest.items() if k not in ("files", "schema_version")}
+    digest = seal(folder, {**facts, "created": "2026-11-20T23:00:00+00:00"})
+    placed = store(folder, settings.root / "bundles", digest)
+    assert register_bundle(settings, ds, verify(placed, digest)) == "3"
+    return digest
+
+
+def damage(settings: Settings, digest: str) -> None:
+    path = settings.root / "bundles" / digest / "vectors.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
+def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
+    first, second = read_ledger(two_days.root)
+    assert first == Entry(
+        at=first.at,
+        action="promote",
+        who="daily_retrain",
+        why="policy: the gate passed",
+        ds=DAY_1,
+        version="1",
+        former=None,
+        bundle=bundle_digest(two_days, DAY_1),
+    )
+    assert second == first.model_copy(
+        update={
+            "at": second.at,
+            "ds": DAY_2,
+            "version": "2",
+            "former": first.bundle,
+            "bundle": bundle_digest(two_days, DAY_2),
+        }
+    )
+    assert first.at < second.at <= now()
+
+
+def test_the_report_of_promote(two_days: Settings) -> None:
+    assert Partition(two_days, "promote", DAY_2).done().details == {
+        "bundle": bundle_digest(two_days, DAY_2),
+        "version": "2",
+        "promoted": True,
+        "former": bundle_digest(two_days, DAY_1),
+    }
+
+
+def test_a_rollback_serves_the_former_again(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    entry = back(settings)
+    assert (entry.action, entry.version, entry.ds, entry.who, entry.why) == (
+        "rollback", "1", DAY_1, "ada", "looks wrong",
+    )  # fmt: skip
+    assert champion(settings.root) == entry
+    assert stages(settings) == {"1": "Production", "2": "Archived"}
+    assert aliases(settings) == {"champion": "1"}
+
+
+def test_a_second_rollback_has_nowhere_to_go(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    back(settings)
+    before = state(settings)
+    with pytest.raises(BadInput) as caught:
+        back(settings)
+    assert str(caught.value) == (
+        "Nothing to roll back to. Expected a bundle that served before the champion. "
+        "The ledger has: ['1']."
+    )
+    assert state(settings) == before
+
+
+def test_without_a_ledger_there_is_nothing_to_roll_back(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"The ledger has: \[\]\."):
+        back(Settings(root=tmp_path))
+
+
+def test_rollback_to_a_version_that_served(two_days_copy: CopyShop) -> None:
+    """Back to 1, and on purpose to 2 again, which was itself rolled back."""
+    settings = two_days_copy()
+    back(settings)
+    assert back(settings, to="2").bundle == bundle_digest(settings, DAY_2)
+    assert stages(settings) == {"1": "Archived", "2": "Production"}
+    assert aliases(settings) == {"champion": "2", "previous": "1"}
+    assert history(settings) == [
+        ("promote", "1", None),
+        ("promote", "2", "1"),
+        ("rollback", "1", "2"),
+        ("rollback", "2", "1"),
+    ]
+
+
+def test_rollback_to_a_version_that_never_served(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    third_bundle(settings)
+    before = state(settings)
+    for version in ("3", "99"):
+        with pytest.raises(BadInput) as caught:
+            back(settings, to=version)
+        assert str(caught.value) == (
+            f"Version {version} has never served, so there is nothing to go back to. "
+            f"Versions that have: ['1', '2']."
+        )
+    assert state(settings) == before
+
+
+def test_a_promotion_after_a_rollback_skips_what_was_rolled_back(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    back(settings)
+    promote_bundle(settings, DAY_2, third_bundle(settings), who="ada", why="repaired")
+    assert aliases(settings) == {"champion": "3", "previous": "1"}
+    assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
+    assert back(settings).version == "1"
+
+
+def test_running_promote_again_does_not_undo_a_rollback(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    back(settings)
+    before = state(settings)
+    assert promote.run(settings, DAY_2).reused
+    assert state(settings) == before
+
+
+def test_promoting_the_champion_changes_nothing(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    before = state(settings)
+    digest = bundle_digest(settings, DAY_2)
+    entry = promote_bundle(settings, DAY_2, digest, who="ada", why="again")
+    assert entry == read_ledger(settings.root)[-1]
+    assert state(settings) == before
+
+
+def test_an_older_day_does_not_replace_a_newer_one(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    before = state(settings)
+    reason = (
+        f"The bundle of {DAY_1} is older than the champion of {DAY_2}, which stays. "
+        f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
+    )
+    digest = bundle_digest(settings, DAY_1)
+    with pytest.raises(Refused) as caught:
+        promote_bundle(settings, DAY_1, digest, who="ada", why="late")
+    assert str(caught.value) == reason
+    forget(settings, DAY_1, "promote")
+    assert promote.run(settings, DAY_1).details == {
+        "bundle": digest,
+        "version": "1",
+        "promoted": False,
+        "why": reason,
+    }
+    assert state(settings) == before
+
+
+def test_without_the_policy_a_bundle_waits_for_a_person(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(registry=Registry(auto_promote=False))
+    third = third_bundle(settings)
+    before = state(settings)
+    forget(settings, DAY_2, "promote")
+    assert promote.run(settings, DAY_2).details == {
+        "bundle": bundle_digest(settings, DAY_2),
+        "version": "2",
+        "promoted": False,
+        "why": "waits for `lookalike promote`",
+    }
+    assert state(settings) == before
+    entry = promote_bundle(settings, DAY_2, third, who="ada", why="looks good")
+    assert (entry.who, entry.version) == ("ada", "3")
+
+
+def test_a_tampered_bundle_is_not_released(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    third = third_bundle(settings)
+    before = state(settings)
+    damage(settings, third)
+    with pytest.raises(Damaged, match=r"The file vectors\.npy of bundle"):
+        promote_bundle(settings, DAY_2, third, who="ada", why="tampered")
+    damage(settings, bundle_digest(settings, DAY_1))
+    with pytest.raises(Damaged, match=r"The file vectors\.npy of bundle"):
+        back(settings)
+    assert state(settings) == before
+
+
+def test_a_bundle_that_was_never_registered_is_not_released(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(registry=Registry(model="another"))
+    digest = bundle_digest(settings, DAY_2)
+    (settings.root / LEDGER).unlink()
+    with pytest.raises(BadInput) as caught:
+        promote_bundle(settings, DAY_2, digest, who="ada", why="forgot")
+    assert str(caught.value) == (
+        f"Bundle {digest} is not in the registry. Run step `register` first."
+    )
+
+
+def test_a_lost_bundle_comes_back_from_the_artefacts(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    former = sealed(settings, DAY_1)
+    shutil.rmtree(former.folder)
+    entry = back(settings)
+    assert entry.bundle == former.digest
+    assert verify(former.folder, former.digest) == former
+    assert list((settings.root / "staging").iterdir()) == []
+
+
+def test_a_crash_between_ledger_and_registry_is_healed(two_days_copy: CopyShop) -> None:
+    """The ledger has the decision, the registry does not; the next call brings it there."""
+    settings = two_days_copy()
+    digest, former = third_bundle(settings), read_ledger(settings.root)[-1]
+    written = Entry(
+        at=now(), action="promote", who="ada", why="crash", ds=DAY_2, version="3",
+        former=former.bundle, bundle=digest,
+    )  # fmt: skip
+    append(settings.root, written)
+    assert stages(settings) == {"1": "Archived", "2": "Production", "3": "Staging"}
+    assert promote_bundle(settings, DAY_2, digest, who="ada", why="again") == written
+    assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
+    assert aliases(settings) == {"champion": "3", "previous": "2"}
+    assert len(read_ledger(settings.root)) == 3
+
+
+def test_two_promotions_at_once_make_one_decision(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    digest = third_bundle(settings)
+
+    def decide(who: str) -> Entry:
+        return promote_bundle(settings, DAY_2, digest, who=who, why="at once")
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(decide, ("ada", "bob"))
+    assert first == second == read_ledger(settings.root)[-1]
+    assert history(settings)[2:] == [("promote", "3", "2")]
+    assert aliases(settings) == {"champion": "3", "previous": "2"}
+
+
+@pytest.mark.slow
+def test_two_processes_that_release_at_once(two_days_copy: CopyShop) -> None:
+    """A promotion by a person and a rollback: in whichever order, both hold at the end."""
+    settings = two_days_copy()
+    processes = [
+        start(settings, "pipelines.cli", *arguments)
+        for arguments in (("rollback",), ("promote", "--ds", str(DAY_2)))
+    ]
+    assert [finish(process).returncode for process in processes] == [0, 0]
+    entries = read_ledger(settings.root)
+    last = entries[-1]
+    assert stages(settings)[last.version] == "Production"
+    assert list(stages(settings).values()).count("Production") == 1
+    assert aliases(settings)["champion"] == last.version
+    assert [entry.former for entry in entries[1:]] == [entry.bundle for entry in entries[:-1]]
+
+
+@pytest.mark.slow
+def test_a_killed_promotion_is_all_or_nothing(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    back(settings)
+    forget(settings, DAY_2, "promote")
+    process = start(settings, "pipelines.promote", "--ds", str(DAY_2))
+    lock = settings.root / "staging" / f"promote-{DAY_2}"
+    while process.poll() is None and not lock.exists():
+        pass
+    process.kill()
+    finish(process)
+    assert command(settings, "promote", DAY_2).returncode == 0
+    assert read_ledger(settings.root)[-1].version == "2"
+    assert aliases(settings) == {"champion": "2", "previous": "1"}
+
+
+DECISIONS: list[tuple[list[str], list[str]]] = [
+    (["p1"], ["1"]),
+    (["p1", "p2"], ["1", "2"]),
+    (["p1", "p2", "r1"], ["1"]),
+    (["p1", "p2", "p3", "r2"], ["1", "2"]),
+    (["p1", "p2", "p3", "r1"], ["1"]),
+    (["p1", "p2", "r1", "p3"], ["1", "3"]),
+    (["p1", "p2", "r1", "r2"], ["1", "2"]),
+    (["p1", "p2", "r1", "p2"], ["1", "2"]),
+    (["p1", "p1"], ["1"]),
+]
+
+
+@pytest.mark.parametrize(("decisions", "stack"), DECISIONS)
+def test_bundles_that_served_are_a_stack(decisions: list[str], stack: list[str]) -> None:
+    entries: list[Any] = [
+        Entry(
+            at=now(), action="promote" if word[0] == "p" else "rollback", who="", why="",
+            ds=DAY_1, version=word[1], former=None, bundle=f"bundle {word[1]}",
+        )
+        for word in decisions
+    ]  # fmt: skip
+    assert [entry.version for entry in served(entries)] == stack
