@@ -30,8 +30,9 @@ from pipelines.settings import Gate, Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from serving.bundle import verify
 from serving.engine import Engine
+from serving.engines import load_index
 from serving.exact import ExactIndex
-from serving.index import MISSING, Index, Rows, Vectors, load_index
+from serving.index import MISSING, Index, Rows, Vectors
 from serving.ledger import champion
 
 VERDICT = "verdict.json"

@@ -11,8 +11,9 @@ from model.errors import LookalikeError
 from model.pixels import Box, to_pixels
 from serving.bundle import Bundle
 from serving.embedder import Embedder
+from serving.engines import load_index
 from serving.exact import ExactIndex
-from serving.index import MISSING, Rows, Vectors, load_index, merge
+from serving.index import MISSING, Rows, Vectors, merge
 
 SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
 

@@ -23,7 +23,7 @@ class Index(Protocol):
 
     @property
     def description(self) -> dict[str, object]:
-        """Engine, form and parameters; with it `load_index` opens what `save` wrote."""
+        """Engine, form and parameters; with it `engines.load_index` opens what `save` wrote."""
         ...
 
     def __len__(self) -> int: ...
@@ -31,20 +31,6 @@ class Index(Protocol):
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]: ...
 
     def save(self, folder: Path) -> None: ...
-
-
-def load_index(folder: Path, description: dict[str, object]) -> Index:
-    """Open an index that `save` wrote. Raises BadInput for an engine that we do not have."""
-    engine = description.get("engine")
-    if engine == "exact":
-        from serving.exact import ExactIndex
-
-        return ExactIndex.load(folder)
-    if engine == "scann":
-        from serving.scann_index import ScannIndex
-
-        return ScannIndex.load(folder, description)
-    raise BadInput(f"Unknown index engine. Expected `exact` or `scann`. Received: {engine!r}.")
 
 
 def check_queries(queries: Vectors, dimensions: int) -> Vectors:

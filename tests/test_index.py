@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from model.errors import BadInput
 from model.pca import unit
+from serving.engines import load_index
 from serving.exact import BLOCK_BYTES, ExactIndex
-from serving.index import MISSING, Index, Rows, Vectors, load_index, merge
+from serving.index import MISSING, Index, Rows, Vectors, merge
 from serving.scann_index import MIN_VECTORS, ScannIndex
 
 ENGINES: dict[str, Callable[[Vectors], Index]] = {"exact": ExactIndex, "scann": ScannIndex.build}

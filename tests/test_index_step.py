@@ -19,7 +19,7 @@ from pipelines.index import build_index, read_arrow
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Index, Settings
 from pipelines.step import Partition
-from serving.index import load_index
+from serving.engines import load_index
 
 
 def items_of(settings: Settings, ds: Any) -> pa.Table:
