@@ -91,17 +91,17 @@ def run_command(name: str, day: str, environment: str) -> dict[str, Any]:
     """Run the step, its log on ours, and return its report. Raises by exit code."""
     python = os.environ.get(f"LOOKALIKE_{environment.upper()}_PYTHON", sys.executable)
     command = [python, "-m", f"pipelines.{name}", "--ds", day]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-    )
     lines = [""]
-    try:
-        for line in process.stdout or ():
-            lines.append(line.rstrip())
-            sys.stdout.write(line)
-        code = process.wait()
-    finally:
-        process.kill()  # a task that times out takes its command with it
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                sys.stdout.write(line)
+            code = process.wait()
+        finally:
+            process.kill()  # a task that times out takes its command with it
     if code == 0:
         return dict(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
     errors: dict[int, type[Exception]] = {REFUSED: StepRefused, BAD_DATA: StepBadData}

@@ -64,8 +64,10 @@ def run(
     unknown = sorted(set(chosen) - set(STEPS))
     if unknown:
         raise typer.BadParameter(f"unknown steps {unknown}, expected some of {list(STEPS)}")
+    with exit_codes():
+        settings = load_settings()
     try:
-        run_day(load_settings(), day.date(), chosen)
+        run_day(settings, day.date(), chosen)
     except StepFailed as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.code) from error

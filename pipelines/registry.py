@@ -20,6 +20,7 @@ from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
 STAGES = ("None", "Staging", "Production", "Archived")
+ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 
 
@@ -32,7 +33,7 @@ def register_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
         run_id = _log_bundle(settings, ds, bundle)
         created = tracker.create_model_version(
             name,
-            source=f"runs:/{run_id}/bundle",
+            source=f"runs:/{run_id}/{ARTIFACT}",
             run_id=run_id,
             tags=_tags(ds, bundle),
             description=_description(ds, bundle),
@@ -83,15 +84,9 @@ def sync(settings: Settings, *, champion: str, previous: str | None) -> None:
 
 def download(settings: Settings, version: str, folder: Path) -> Path:
     """Fetch a version's bundle from the artefact store."""
-    import mlflow
-
-    return Path(
-        mlflow.artifacts.download_artifacts(
-            f"models:/{settings.registry.model}/{version}",
-            dst_path=str(folder),
-            tracking_uri=settings.tracking_uri,
-        )
-    )
+    tracker = client(settings)
+    found = tracker.get_model_version(settings.registry.model, version)
+    return Path(tracker.download_artifacts(found.run_id, ARTIFACT, str(folder)))
 
 
 def _create_model(settings: Settings) -> None:
@@ -112,7 +107,7 @@ def _log_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
         run_name=f"bundle {ds}",
         tags={"ds": str(ds), "step": "register", "bundle": bundle.digest},
     )
-    tracker.log_artifacts(run.info.run_id, str(bundle.folder), "bundle")
+    tracker.log_artifacts(run.info.run_id, str(bundle.folder), ARTIFACT)
     tracker.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 

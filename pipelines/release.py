@@ -67,8 +67,9 @@ def served(entries: list[Entry]) -> list[Entry]:
     """The stack of bundles that served and were not rolled back, the champion last."""
     stack: list[Entry] = []
     for entry in entries:
-        if entry.action == "rollback":
-            while stack and stack[-1].bundle != entry.bundle:
+        # Forward again, to a bundle that was itself rolled back, puts it on top.
+        if entry.action == "rollback" and any(entry.bundle == each.bundle for each in stack):
+            while stack[-1].bundle != entry.bundle:
                 stack.pop()
         if not stack or stack[-1].bundle != entry.bundle:
             stack.append(entry)

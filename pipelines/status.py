@@ -60,5 +60,5 @@ def _replica(settings: Settings) -> dict[str, Any]:
         with urllib.request.urlopen(f"{url}/v1/bundle", timeout=REPLICA_TIMEOUT_SECONDS) as answer:
             body = json.load(answer)
         return {"url": url, "serves": body["digest"], "pending": body.get("pending")}
-    except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+    except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:
         return {"url": url, "serves": None, "error": str(error)}

@@ -14,14 +14,21 @@ import numpy as np
 import pyarrow.compute as pc
 
 from model import resnet
+from model.errors import LookalikeError
 from model.export import export_embedder
 from model.fit import Epoch, Photos, Schedule, fit, predict
 from model.hierarchy import accuracy_by_level, hierarchical_loss
+from model.pca import unit
+from model.pixels import Pixels
 from pipelines.catalogue import Catalogue
 from pipelines.progress import progress
 from pipelines.settings import Settings
 from pipelines.step import Partition, digest_of
 from pipelines.training_run import TrainingRun
+from serving.embedder import Embedder
+
+PARITY_PHOTOS = slice(64)
+MIN_COSINE = 0.9999
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Training:
             )
         export_embedder(model, self.settings.pixel_spec.side, folder / "embedder.onnx")
         model.save(folder / "model.keras")
+        cosine = parity(model, folder / "embedder.onnx", train.pixels[PARITY_PHOTOS])
         odds = predict(model, test.pixels)
         accuracy = accuracy_by_level(taxonomy, test.leaf, odds)
         curves = {"epochs": [asdict(epoch) for epoch in history], "test": accuracy}
@@ -76,6 +84,7 @@ class Training:
             **{f"test_{level}": round(value, 4) for level, value in accuracy.items()},
             "images_per_second": history[-1].images_per_second,
             "parameters": int(model.count_params()),
+            "parity_cosine": cosine,
             "mlflow_run": tracker.run_id,
         }
 
@@ -102,3 +111,16 @@ class Training:
         preprocess = Partition(self.settings, "preprocess", self.ds).done().digest
         key = digest_of([preprocess, self.settings.train.recipe])
         return self.settings.root / "checkpoints" / key
+
+
+def parity(model: keras.Model, embedder: Path, photos: Pixels) -> float:
+    """Least cosine between what Keras and the exported graph embed. Raises LookalikeError."""
+    ours = keras.ops.convert_to_numpy(model(photos, training=False)["embedding"])
+    exported, _ = Embedder(embedder).embed(photos)
+    cosine = float((unit(ours) * exported).sum(axis=1).min())
+    if not cosine >= MIN_COSINE:
+        raise LookalikeError(
+            f"The exported embedder is not the trained one. Expected a cosine of at least "
+            f"{MIN_COSINE}. Received: {cosine:.6f}."
+        )
+    return round(cosine, 7)

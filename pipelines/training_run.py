@@ -56,6 +56,10 @@ class TrainingRun:
         confusion: npt.NDArray[np.int64],
     ) -> None:
         tracker = client(self.settings)
+        logged = {point.step for point in tracker.get_metric_history(self.run_id, "loss")}
+        for epoch in history:
+            if epoch.epoch not in logged:  # killed between its checkpoint and here
+                self.log_epoch(epoch)
         for level, value in accuracy.items():
             tracker.log_metric(self.run_id, f"test_{level}", value)
         tracker.log_figure(self.run_id, draw_curves(history), "curves.png")

@@ -66,16 +66,8 @@ def verify(folder: Path, digest: str | None = None) -> Bundle:
 
     Raises Damaged that names the file, what was expected and what is there.
     """
-    try:
-        data = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(data)
-    except (OSError, ValueError) as error:
-        raise Damaged(f"The bundle {folder.name} has no readable {MANIFEST}: {error}.") from error
-    if digest is not None and _digest(data) != digest:
-        raise Damaged(f"Manifest of another bundle. Expected {digest}. Found: {_digest(data)}.")
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
-        raise Damaged(f"Unknown manifest. Expected schema version {SCHEMA_VERSION}.")
-    listed = manifest.get("files", {})
+    found, manifest = _read_manifest(folder, digest)
+    listed: dict[str, str] = manifest["files"]
     for name in listed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise Damaged(f"The manifest names a file outside the bundle: {name}.")
@@ -84,8 +76,8 @@ def verify(folder: Path, digest: str | None = None) -> Bundle:
         extra, gone = sorted(present - set(listed)), sorted(set(listed) - present)
         raise Damaged(f"The bundle's files differ. Not in the manifest: {extra}. Missing: {gone}.")
     for name, expected in listed.items():
-        _check_file(folder / name, name, expected)
-    return Bundle(folder, _digest(data), manifest)
+        _check_file(folder, name, expected)
+    return Bundle(folder, found, manifest)
 
 
 def store(source: Path, bundles: Path, digest: str) -> Path:
@@ -102,27 +94,49 @@ def store(source: Path, bundles: Path, digest: str) -> Path:
     return target
 
 
+def _read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:
+    """The manifest and its digest, which is checked before JSON is read."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        found = _digest(data)
+        if digest is not None and found != digest:
+            raise Damaged(
+                f"The {MANIFEST} of bundle {folder.name} is damaged, or that of another bundle. "
+                f"Expected {digest}. Found: {found}."
+            )
+        manifest = json.loads(data)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"The bundle {folder.name} has no readable {MANIFEST}: {error}.") from error
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise Damaged(f"Unknown {MANIFEST}. Expected schema version {SCHEMA_VERSION}.")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+        raise Damaged(f"Unknown {MANIFEST}. Expected `files`: a sha256 for each name.")
+    return found, manifest
+
+
 def _present(folder: Path) -> set[str]:
     names = set()
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            raise Damaged(f"The bundle holds a link, which is not allowed: {name}.")
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise Damaged(f"The bundle holds a link or a device, which is not allowed: {name}.")
         if path.is_file() and name != MANIFEST:
-            if path.suffix in FORBIDDEN_SUFFIXES:
+            if path.suffix.lower() in FORBIDDEN_SUFFIXES:
                 raise Damaged(f"The bundle holds a file that could run code: {name}.")
             names.add(name)
     return names
 
 
-def _check_file(path: Path, name: str, expected: str) -> None:
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
     with path.open("rb") as file:
         if file.read(2) in PICKLE_STARTS:
             raise Damaged(f"The bundle holds a pickle, which could run code: {name}.")
     found = _sha256(path)
     if found != expected:
         raise Damaged(
-            f"The file {name} of bundle {path.parent.name} is damaged. "
+            f"The file {name} of bundle {folder.name} is damaged. "
             f"Expected sha256 {expected[:12]}. Found: {found[:12]}. Restore the bundle."
         )
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_feed
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, SPEC, import_day_2, run_steps, start, tiny_settings
+from tiny_shop import DAY_1, DAY_2, SPEC, import_day_2, run_steps, start_step, tiny_settings
 
 from model.errors import BadInput
 from model.pixels import Box, PixelSpec, to_pixels
@@ -261,7 +261,7 @@ def test_the_same_day_gives_the_same_digest(shop: Settings, tmp_path: Path) -> N
         pq.write_table(table.take(order), settings.root / "sample" / "day1.parquet")
         import_feed(settings, DAY_1, settings.root / "sample" / "day1.parquet")
         run_steps(settings, DAY_1, ("ingest",))
-    processes = [start(settings, "pipelines.preprocess", "--ds", str(DAY_1)) for settings in shops]
+    processes = [start_step(settings, "preprocess", DAY_1) for settings in shops]
     for process in processes:
         process.communicate(timeout=180)
     first, second = (Partition(settings, "preprocess", DAY_1).done() for settings in shops)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import CopyShop
 from test_registry import aliases, sealed, stages
-from tiny_shop import DAY_1, DAY_2, command, finish, forget, start
+from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, start_step
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
@@ -284,7 +284,7 @@ def test_two_processes_that_release_at_once(two_days_copy: CopyShop) -> None:
     """A promotion by a person and a rollback: in whichever order, both hold at the end."""
     settings = two_days_copy()
     processes = [
-        start(settings, "pipelines.cli", *arguments)
+        start_lookalike(settings, *arguments)
         for arguments in (("rollback",), ("promote", "--ds", str(DAY_2)))
     ]
     assert [finish(process).returncode for process in processes] == [0, 0]
@@ -301,7 +301,7 @@ def test_a_killed_promotion_is_all_or_nothing(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     back(settings)
     forget(settings, DAY_2, "promote")
-    process = start(settings, "pipelines.promote", "--ds", str(DAY_2))
+    process = start_step(settings, "promote", DAY_2)
     lock = settings.root / "staging" / f"promote-{DAY_2}"
     while process.poll() is None and not lock.exists():
         pass

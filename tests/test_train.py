@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, finish, forget, run_steps, start
+from tiny_shop import DAY_1, DAY_2, finish, forget, run_steps, start_step
 
 from pipelines.catalogue import read_catalogue
 from pipelines.importers import import_feed
@@ -165,7 +165,7 @@ def test_a_killed_training_goes_on_where_it_was(shop: Settings, shop_copy: CopyS
         [Partition(settings, "preprocess", DAY_1).done().digest, settings.train.recipe]
     )
     checkpoint = settings.root / "checkpoints" / key / "history.json"
-    process = start(settings, "pipelines.train", "--ds", str(DAY_1))
+    process = start_step(settings, "train", DAY_1)
     deadline = time.monotonic() + 120
     while not checkpoint.is_file() and process.poll() is None:
         assert time.monotonic() < deadline

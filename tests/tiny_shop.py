@@ -9,6 +9,7 @@ A copy shares the bytes of immutable files through hard links, as every step rep
 writes; what is appended to or written in place (the ledger, MLflow's database) is copied.
 """
 
+import errno
 import importlib
 import os
 import shutil
@@ -74,10 +75,13 @@ def copy_shop(settings: Settings, root: Path, **given: Any) -> Settings:
 
 
 def _copy(source: str, target: str) -> None:
-    if source.endswith(WRITTEN_IN_PLACE):
-        shutil.copy2(source, target)
-    else:
-        os.link(source, target)
+    if not source.endswith(WRITTEN_IN_PLACE):
+        try:
+            return os.link(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # another disk
+                raise
+    shutil.copy2(source, target)
 
 
 def _move_tracking(root: Path, old: str, new: str) -> None:
@@ -122,16 +126,24 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **sections, "LOOKALIKE_ROOT": str(settings.root)}
 
 
-def start(settings: Settings, module: str, *arguments: str) -> "subprocess.Popen[str]":
-    """`python -m module arguments` with these settings."""
+def start(settings: Settings, *command: str) -> "subprocess.Popen[str]":
+    """`python command` with these settings."""
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, *command],
         cwd=HERE,
         env=environment(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_step(settings: Settings, step: str, ds: date) -> "subprocess.Popen[str]":
+    return start(settings, "-m", f"pipelines.{step}", "--ds", str(ds))
+
+
+def start_lookalike(settings: Settings, *arguments: str) -> "subprocess.Popen[str]":
+    return start(settings, "-c", "from pipelines.cli import main; main()", *arguments)
 
 
 def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
@@ -141,4 +153,4 @@ def finish(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str
 
 def command(settings: Settings, step: str, ds: date) -> "subprocess.CompletedProcess[str]":
     """The command line of a step, to its end."""
-    return finish(start(settings, f"pipelines.{step}", "--ds", str(ds)))
+    return finish(start_step(settings, step, ds))
