@@ -21,7 +21,7 @@ MINUTES = timedelta(minutes=1)
     dagrun_timeout=timedelta(hours=20),
     tags=["lookalike"],
     doc_md=__doc__,
-    params={"ds": Param(None, type=["null", "string"], description="Day to run, YYYY-MM-DD.")},
+    params={"ds": Param(None, type=["null", "string"], format="date", description="Day to run.")},
 )
 def daily_retrain() -> None:
     """ingest .. promote, in a row."""

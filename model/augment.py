@@ -58,7 +58,9 @@ def _ground(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pix
 
 def plain_ground(photo: Pixels) -> npt.NDArray[np.bool_]:
     """bool [side, side]: pixels of the ground; none where the border is not of one colour."""
-    border = np.concatenate([photo[:2], photo[-2:], photo[:, :2].swapaxes(0, 1)]).reshape(-1, 3)
+    sides = photo[:, :2], photo[:, -2:]
+    border = np.concatenate([photo[:2], photo[-2:], *(s.swapaxes(0, 1) for s in sides)])
+    border = border.reshape(-1, 3)
     colour = np.median(border, axis=0).astype(np.int16)
     far = np.abs(photo.astype(np.int16) - colour).max(axis=2)
     padding = (photo == PADDING).all(axis=2)

@@ -8,11 +8,13 @@ TensorFlow, Beam and TF-Transform take ten seconds to import, so only this modul
 `preprocess` imports it only on a day that brought photos.
 """
 
+import builtins
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from pipelines.settings import Settings
 
 DEAD = "dead"
 PRICE_BUCKETS = 10
+NO_WORDS = "49d0cd50-04bb-48c0-bc6f-5b575dce351a"  # what TF-Transform writes instead of nothing
 
 
 def run_beam(
@@ -50,6 +53,7 @@ def run_beam(
     keys = [analyzer_cache.DatasetKey(day) for day in days]
     options = PipelineOptions(list(settings.preprocess.beam_args))
     with (
+        _faults_of_workers(),
         beam.Pipeline(options=options) as pipeline,
         tft_beam.Context(temp_dir=str(scratch / "tft"), force_tf_compat_v1=False),
     ):
@@ -145,6 +149,19 @@ def _analyse(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return outputs
 
 
+@contextmanager
+def _faults_of_workers() -> Iterator[None]:
+    """Beam hands a worker's error on as text: a full disk is an OSError again, worth a retry."""
+    try:
+        yield
+    except RuntimeError as error:
+        name, _, text = str(error).partition(": ")
+        kind = getattr(builtins, name, None)
+        if "No space left" in text or (isinstance(kind, type) and issubclass(kind, OSError)):
+            raise OSError(text) from error
+        raise
+
+
 def _representations() -> dict[str, schema_pb2.TensorRepresentation]:
     return {
         name: schema_pb2.TensorRepresentation(
@@ -178,4 +195,5 @@ def read_statistics(transform: Path) -> dict[str, Any]:
 
 
 def _vocabulary(output: tft.TFTransformOutput, name: str) -> list[str]:
-    return [word.decode() for word in output.vocabulary_by_name(name)]
+    words = [word.decode() for word in output.vocabulary_by_name(name)]
+    return [word for word in words if word != NO_WORDS]

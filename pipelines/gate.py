@@ -13,6 +13,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from serving.engine import Engine
 from serving.engines import load_index
 from serving.exact import ExactIndex
 from serving.index import MISSING, Index, Rows, Vectors
-from serving.ledger import champion
+from serving.ledger import Entry, read_ledger
 
 VERDICT = "verdict.json"
 LATENCY_QUERIES = 300
@@ -44,11 +45,11 @@ SELF_SCORE_SLACK = 1e-3  # an item's own score is 1 up to quantisation
 
 def run(settings: Settings, ds: date) -> Report:
     """Measure, write the verdict, and raise Refused when it is no."""
-    now = champion(settings.root)
+    now = _champion_before(settings.root, ds)
     inputs = {
         "index": Partition(settings, "index", ds).done().digest,
         "space": space_id(settings, ds),
-        "champion": now.bundle if now and now.ds < ds else "",
+        "champion": now.bundle if now else "",
         "settings": settings.gate.model_dump_json(),
     }
     report = run_step(
@@ -151,8 +152,8 @@ class Bench:
         found, _ = self.index.search(asked, k)
         again = build_index(self.base, asked, self.settings)
         noise = 1 - _overlap(found, again.search(asked, k)[0]) if len(asked) else 0.0
-        now = champion(self.settings.root)
-        if now is None or now.ds >= ds or not len(asked):
+        now = _champion_before(self.settings.root, ds)
+        if now is None or not len(asked):
             return {"against_champion": None, "noise": round(noise, 4)}
         engine = Engine(verify(self.settings.root / "bundles" / now.bundle, now.bundle))
         if str(engine.bundle.pixel_spec) != self.settings.preprocess.pixel_spec:
@@ -248,6 +249,12 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
             f"{gate.max_p99_ms}"
         )
     return {"passed": not failures, "failures": failures, **measured}
+
+
+def _champion_before(root: Path, ds: date) -> Entry | None:
+    """What served when no bundle of this day or a later one had: the same before and after it."""
+    earlier = list(takewhile(lambda entry: entry.ds < ds, read_ledger(root)))
+    return earlier[-1] if earlier else None
 
 
 def _overlap(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:

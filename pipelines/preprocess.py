@@ -74,7 +74,7 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
         days = [*_days(before), ds.isoformat()]
         with _shown(store, shards[-len(batches) :]):
             fresh = run_beam(settings, batches, days, folder)
-        _check_dead(fresh, len(new), settings.preprocess)
+        _check_dead(fresh, len(new), settings.preprocess, first=before is None)
         (folder / "days.json").write_text(json.dumps(days))
         statistics = read_statistics(folder / "transform")
         (folder / "statistics.json").write_text(json.dumps(statistics, indent=1))
@@ -141,8 +141,8 @@ def _days(before: Partition | None) -> list[str]:
     return list(json.loads((before.output / "days.json").read_bytes())) if before else []
 
 
-def _check_dead(dead: list[DeadLetter], photos: int, limit: Tolerance) -> None:
-    if not limit.allows(len(dead), photos):
+def _check_dead(dead: list[DeadLetter], photos: int, limit: Tolerance, *, first: bool) -> None:
+    if not limit.allows(len(dead), photos) or (first and len(dead) == photos):
         raise BadInput(
             f"{len(dead)} of {photos} new photos cannot be decoded. Expected at most "
             f"{limit.max_bad_share:.2%}. "

@@ -2,10 +2,13 @@
 
     airflow = Airflow.of(root, RECIPE)
     done = airflow("dags", "test", "daily_retrain", "2026-11-19")
-    airflow.tasks()     # {"ingest": ("success", 1), ...} of the last run: state and number of tries
+    airflow.tasks()  # {"ingest": ("success", 1), ...} of the last run: state and number of tries
+
+The logs of its tasks are its standard output.
 """
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +30,7 @@ OF_THE_LAST_RUN = """
 
 @dataclass(frozen=True)
 class Airflow:
-    """Commands in one environment. `environment` goes to whatever must share it."""
+    """Commands in one environment, which other processes of the test may share."""
 
     environment: dict[str, str]
 
@@ -60,3 +63,9 @@ class Airflow:
         with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as db:
             rows = {task: (state, tries) for task, state, tries in db.execute(OF_THE_LAST_RUN)}
         return {step: rows[step] for step in STEPS}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -125,16 +125,65 @@ def test_erasing_draws_one_grey_square_over_its_share_of_the_photos() -> None:
     assert everywhere.any(axis=(1, 2, 3)).all()
 
 
-def test_a_plain_ground_is_replaced_and_the_product_stays() -> None:
-    plain = np.full((20, 20, 3), 240, np.uint8)
-    plain[6:14, 6:14] = (200, 30, 40)
-    striped = np.tile(np.array([[0, 0, 0], [90, 160, 60]], np.uint8), (20, 10, 1))
-    mask = plain_ground(plain)
-    assert mask.sum() == 20 * 20 - 8 * 8
-    assert not mask[6:14, 6:14].any()
-    assert not plain_ground(striped).any()
-    batch = np.stack([plain, striped])
-    found = draw(batch, Augmentation(**{**vars(STILL), "ground": 1.0}), seed=4)
-    np.testing.assert_array_equal(found[1], striped)
-    np.testing.assert_array_equal(found[0, 6:14, 6:14], plain[6:14, 6:14])
-    assert (found[0][mask] != 240).any()
+# The ground.
+
+
+def studio(ground: tuple[int, int, int], *, noise: int = 0, side: int = 20) -> Pixels:
+    """A red square on plain ground, a little left of the middle."""
+    photo = np.random.default_rng(0).integers(-noise, noise + 1, (side, side, 3)) + ground
+    photo[6:14, 4:12] = (200, 30, 30)
+    return np.clip(photo, 0, 255).astype(np.uint8)
+
+
+PRODUCT = np.zeros((20, 20), bool)
+PRODUCT[6:14, 4:12] = True
+EDGES = {"top": np.s_[:2], "bottom": np.s_[-2:], "left": np.s_[:, :2], "right": np.s_[:, -2:]}
+
+
+@pytest.mark.parametrize(
+    ("ground", "noise"), [((255, 255, 255), 0), ((240, 240, 235), 6), ((40, 90, 60), 6)]
+)
+def test_plain_ground_is_all_but_the_product(ground: tuple[int, int, int], noise: int) -> None:
+    np.testing.assert_array_equal(plain_ground(studio(ground, noise=noise)), ~PRODUCT)
+
+
+def test_padding_is_ground_too() -> None:
+    photo = studio((120, 120, 120))
+    photo[:2] = 255
+    np.testing.assert_array_equal(plain_ground(photo), ~PRODUCT)
+
+
+@pytest.mark.parametrize("side", EDGES)
+def test_a_product_may_be_cut_by_one_side_whichever_it_is(side: str) -> None:
+    street = photos(1, 20)[0]
+    photo = studio((255, 255, 255))
+    photo[EDGES[side]] = street[EDGES[side]] // 2
+    expected = ~PRODUCT
+    expected[EDGES[side]] = False
+    np.testing.assert_array_equal(plain_ground(photo), expected)
+    for edge in EDGES.values():
+        photo[edge] = street[edge]
+    assert not plain_ground(photo).any()
+    assert not plain_ground(street).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 8), st.integers(0, 8), st.integers(8, 20))
+def test_ground_is_the_same_from_every_side(seed: int, top: int, left: int, size: int) -> None:
+    photo = studio((250, 250, 250), noise=4)
+    patch = photo[top : top + size, left : left + size]
+    patch[:] = np.random.default_rng(seed).integers(0, 256, patch.shape, dtype=np.uint8)
+    expected = plain_ground(photo)
+    np.testing.assert_array_equal(plain_ground(photo[:, ::-1]), expected[:, ::-1])
+    np.testing.assert_array_equal(plain_ground(photo[::-1]), expected[::-1])
+    np.testing.assert_array_equal(plain_ground(photo.swapaxes(0, 1)), expected.T)
+
+
+def test_another_ground_leaves_the_product_and_photos_of_the_street() -> None:
+    street = photos(1, 20)[0]
+    batch = np.stack([studio((255, 255, 255)), street] * 200)
+    found = draw(batch, Augmentation(**{**vars(STILL), "ground": 0.5}))
+    np.testing.assert_array_equal(found[1::2], batch[1::2])
+    np.testing.assert_array_equal(found[:, PRODUCT], batch[:, PRODUCT])
+    changed = (found[::2] != batch[::2]).any(axis=(1, 2, 3))
+    assert changed.mean() == pytest.approx(0.5, abs=0.12)

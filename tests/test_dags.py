@@ -54,12 +54,13 @@ facts = {
 sys.stdout.write("\\n" + json.dumps(facts))
 """
 HEAVY = {"apache_beam", "mlflow", "pandas", "pyarrow", "scann", "tensorflow"}
+KEPT = {"kept": True, "trained": "2026-11-19", "changed_share": 0.01}
 # `python -m pipelines.<step>` of a package that takes this one's place.
 STAND_INS = {
     "report": 'print("a line of the log"); print(\'{"step": "report", "rows": 3}\')',
     "refuse": 'import sys; print("the gate says no"); sys.exit(3)',
     "die": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-    "train": 'print(\'{"details": {"kept": true, "trained": "2026-11-19", "changed_share": 0.01}}\')',
+    "train": f"print('{json.dumps({'details': KEPT})}')",
     "hang": "import os, time; print(os.getpid(), flush=True); time.sleep(60)",
 }
 
@@ -204,10 +205,11 @@ def test_a_run_without_a_date_is_bad_data(params: dict[str, Any] | None) -> None
 
 def test_a_parameter_names_another_day(stand_ins: Path) -> None:
     (stand_ins / "pipelines" / "ingest.py").write_text(
-        "import json, sys; print(json.dumps({'details': sys.argv[1:]}))"
+        "import json, sys; print(json.dumps({'details': {'given': sys.argv[1:]}}))"
     )
     ingest = daily_retrain().get_task("ingest").python_callable
-    assert ingest(ds=DAY, params={"ds": "2026-11-19"}) == {"details": ["--ds", "2026-11-19"]}
+    report = ingest(ds=DAY, params={"ds": "2026-11-19"})
+    assert report == {"details": {"given": ["--ds", "2026-11-19"]}}
 
 
 def test_a_day_without_a_feed_is_bad_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

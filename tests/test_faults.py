@@ -17,7 +17,17 @@ from typing import Any
 import pytest
 from conftest import CopyShop
 from test_registry import aliases, stages
-from tiny_shop import DAY_1, DAY_2, command, copy_shop, finish, forget, run_step_of, start_step
+from tiny_shop import (
+    DAY_1,
+    DAY_2,
+    command,
+    copy_shop,
+    finish,
+    forget,
+    run_step_of,
+    run_steps,
+    start_step,
+)
 
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import pixel_store
@@ -104,7 +114,8 @@ def check_nothing_partial(settings: Settings) -> None:
 def check_like(found: Settings, wanted: Settings, step: str) -> None:
     """The step's output is that of an uninterrupted run, but for times and random numbers."""
     mine, its = (Partition(settings, step, DAY_1) for settings in (found, wanted))
-    assert mine.done().rows == its.done().rows
+    if step != "embed":  # it counts what was left to do
+        assert mine.done().rows == its.done().rows
     if step in REPEATABLE:
         assert mine.done().digest == its.done().digest
     elif step == "preprocess":
@@ -168,10 +179,11 @@ def test_a_day_killed_ten_times_ends_in_production(shop: Settings, shop_copy: Co
     for folder in ("pixels", "transform_cache", "embeddings", "mlflow-artifacts"):
         shutil.rmtree(settings.root / folder)
     for kill in moments(7):
+        until = STEPS.index(kill.step)
+        run_steps(settings, DAY_1, STEPS[:until])
         kill_during(settings, kill, Partition(shop, kill.step, DAY_1).done().seconds)
         check_nothing_partial(settings)
-        for step in STEPS[: STEPS.index(kill.step) + 1]:
-            run_step_of(settings, step, DAY_1)
+        run_steps(settings, DAY_1, STEPS[: until + 1])
     check_nothing_partial(settings)
     now = champion(settings.root)
     assert now is not None
@@ -235,7 +247,7 @@ def check_disk_full(done: "subprocess.CompletedProcess[str]", text: str) -> None
     [
         ("ingest", 24),
         pytest.param("preprocess", 300, marks=pytest.mark.slow),
-        pytest.param("preprocess", 1400, marks=pytest.mark.slow),
+        pytest.param("preprocess", 1150, marks=pytest.mark.slow),
         ("embed", 16),
         pytest.param("bundle", 48, marks=pytest.mark.slow),
     ],

@@ -12,8 +12,7 @@ import pytest
 from tiny_bundle import bentoml_environment
 
 ROOT = Path(__file__).parents[1]
-OURS = [name for name in ("dags", "model", "monitoring", "pipelines", "serving")
-        if (ROOT / name).is_dir()]  # fmt: skip
+OURS = ("dags", "model", "monitoring", "pipelines", "serving")
 FORBIDDEN = {  # package -> what it never imports
     "model": {"serving", "pipelines", "dags", "monitoring"},
     "serving": {"pipelines", "dags", "monitoring"},
@@ -54,12 +53,11 @@ def package_of(module: str) -> str:
 
 
 def test_the_sources_are_there() -> None:
-    assert {package_of(module) for module in SOURCES} == set(OURS)
-    assert {"dags", "model", "pipelines", "serving"} <= set(OURS)
+    assert {package_of(module) for module in SOURCES} >= {"dags", "model", "pipelines", "serving"}
     assert imports("model.fit") >= {"json", "keras", "numpy", "model.augment", "model.pixels"}
 
 
-@pytest.mark.parametrize("package", [name for name in OURS if name in FORBIDDEN])
+@pytest.mark.parametrize("package", FORBIDDEN)
 def test_no_arrow_points_back(package: str) -> None:
     wrong = {
         (module, imported)
@@ -121,18 +119,6 @@ def test_every_array_is_loaded_without_pickle() -> None:
     assert len(loads) >= 3
 
 
-def test_only_the_pixel_path_and_its_callers_open_images() -> None:
-    """Model pixels have one source; a look for duplicates and drawing are other things."""
-    openers = {
-        module
-        for module, source in SOURCES.items()
-        for node in ast.walk(source)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open"
-    }
-    assert "model.pixels" in openers
-    assert {module for module in openers if package_of(module) != "pipelines"} == {"model.pixels"}
-
-
 # What an import really loads.
 
 
@@ -147,7 +133,7 @@ def run(script: str, environment: dict[str, str]) -> dict[str, object]:
 
 LOADED = """
 import importlib, json, sys
-for module in sys.argv[1:] or {modules}:
+for module in {modules}:
     importlib.import_module(module)
 heavy = ("tensorflow", "apache_beam", "keras", "mlflow", "airflow", "scann")
 print(json.dumps({{"heavy": [name for name in heavy if name in sys.modules]}}))

@@ -1,4 +1,4 @@
-"""Release decisions: the ledger decides, the registry follows, and a rollback lands where it says."""
+"""Release decisions: the ledger decides, the registry follows, a rollback lands where it says."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor

@@ -46,9 +46,7 @@ def test_the_file_is_read(config: Path) -> None:
     assert settings.preprocess == Preprocess()
 
 
-def test_the_environment_wins_over_the_file(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('root = "/srv/file"\n[train]\nepochs = 30\nwidth = 8\n')
     monkeypatch.setenv("LOOKALIKE_ROOT", "/srv/environment")
     monkeypatch.setenv("LOOKALIKE_TRAIN__EPOCHS", "5")
@@ -64,9 +62,7 @@ def test_what_is_given_wins_over_both(config: Path, monkeypatch: pytest.MonkeyPa
     assert load_settings(root=Path("/srv/given")).root == Path("/srv/given")
 
 
-def test_a_whole_section_may_be_one_variable(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_whole_section_may_be_one_variable(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text("[train]\nwidth = 8\n")
     monkeypatch.setenv("LOOKALIKE_TRAIN", json.dumps({"epochs": 3}))
     assert load_settings().train == Train(epochs=3, width=8)

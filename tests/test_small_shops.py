@@ -1,5 +1,6 @@
 """Shops that are too small, too plain or too alike: the day ends with a server that answers."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from serving.bundle import verify
 from serving.champion import self_test
 from serving.engine import Engine
 from serving.ledger import champion
+
+# Keras, of the network of a shop with one leaf.
+pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1:UserWarning")
 
 
 @pytest.fixture
@@ -73,6 +77,8 @@ def test_a_day_ends_with_a_server_that_answers(settings: Settings, name: str) ->
     engine = served(settings)
     self_test(engine)
     assert sorted(engine.items["item_id"].to_pylist()) == sorted(row["item_id"] for row in feed)
+    statistics = Partition(settings, "preprocess", DAY_1).output / "statistics.json"
+    assert json.loads(statistics.read_bytes())["brand"] == []
     index = reports["index"].details
     assert index["engine"] == ("exact" if index["base"] < 16 else "scann")
     for row in feed[:3]:

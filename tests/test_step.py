@@ -119,9 +119,7 @@ def test_a_lost_output_is_made_again(settings: Settings) -> None:
     assert (again.reused, again.digest) == (False, first.digest)
 
 
-def test_the_digest_is_of_the_bytes_and_not_of_the_time(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_the_digest_is_of_the_bytes_and_not_of_the_time(settings: Settings, tmp_path: Path) -> None:
     here = write(settings, "abc")
     time.sleep(0.01)
     there = write(Settings(root=tmp_path / "other"), "abc", ds=DAY_2)

@@ -142,9 +142,7 @@ def test_another_recipe_trains_again(retrained: Settings) -> None:
     ("policy", "why"),
     [
         pytest.param({"retrain_above": 0.0}, "{share:.1%} of the training photos changed"),
-        pytest.param(
-            {"max_age_days": 1}, "the embedder was 1 days old", marks=pytest.mark.slow
-        ),
+        pytest.param({"max_age_days": 1}, "the embedder was 1 days old", marks=pytest.mark.slow),
     ],
 )
 def test_policy_trains_again(two_days_copy: CopyShop, policy: dict[str, Any], why: str) -> None:
@@ -161,9 +159,7 @@ def test_a_killed_training_goes_on_where_it_was(shop: Settings, shop_copy: CopyS
     settings = shop_copy()
     forget(settings, DAY_1, "train")
     before = {run_of_day.info.run_id for run_of_day in training_runs(settings)}
-    key = digest_of(
-        [Partition(settings, "preprocess", DAY_1).done().digest, settings.train.recipe]
-    )
+    key = digest_of([Partition(settings, "preprocess", DAY_1).done().digest, settings.train.recipe])
     checkpoint = settings.root / "checkpoints" / key / "history.json"
     process = start_step(settings, "train", DAY_1)
     deadline = time.monotonic() + 120

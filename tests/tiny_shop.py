@@ -91,9 +91,7 @@ def _move_tracking(root: Path, old: str, new: str) -> None:
     places = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
     with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
         for table, column in (*places, ("model_versions", "storage_location")):
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new)
-            )
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
 
 
 def forget(settings: Settings, ds: date, *steps: str) -> None:

@@ -1,0 +1,163 @@
+"""The real Airflow runs whole days of a small shop: by itself, and by its scheduler over HTTP."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from real_airflow import BIN, DAG, Airflow, free_port
+from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2
+
+from pipelines.settings import Settings
+from pipelines.step import STEPS, Partition
+from serving.ledger import champion, read_ledger
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """
+[preprocess]
+pixel_spec = "decode|orient|resize(32)|pad"
+[train]
+width = 8
+blocks = [1, 1]
+epochs = 2
+[reduce]
+dimensions = {dimensions}
+[gate]
+min_recall = {min_recall}
+"""
+USUAL = RECIPE.format(dimensions=12, min_recall=0.5)
+BLOCKED = RECIPE.format(dimensions=1, min_recall=1.0)
+SECONDS_OF_A_RUN = 8 * 60
+SUCCESS = dict.fromkeys(STEPS, ("success", 1))
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A shop whose first day went through `airflow dags test`."""
+    settings = draw_shop(tmp_path_factory.mktemp("airflow") / "root")
+    airflow = Airflow.of(settings.root, USUAL)
+    done = airflow("dags", "test", DAG, str(DAY_1))
+    assert (done.returncode, airflow.tasks()) == (0, SUCCESS), done.stdout[-3000:]
+    return settings
+
+
+@pytest.fixture
+def second_day(first_day: Settings, tmp_path: Path) -> Settings:
+    """A copy with the feed of the second day, and an Airflow that has seen no run."""
+    settings = copy_shop(first_day, tmp_path / "root")
+    (settings.root / "airflow").rename(tmp_path / "airflow of the first day")
+    import_day_2(settings)
+    return settings
+
+
+def test_a_first_day_ends_in_production(first_day: Settings) -> None:
+    bundle = Partition(first_day, "bundle", DAY_1).done().details["bundle"]
+    assert [(e.action, e.who, e.ds, e.bundle, e.former) for e in read_ledger(first_day.root)] == [
+        ("promote", "daily_retrain", DAY_1, bundle, None)
+    ]
+
+
+def test_a_day_that_the_gate_refuses_stops_there_and_is_not_tried_again(
+    second_day: Settings,
+) -> None:
+    before = champion(second_day.root)
+    airflow = Airflow.of(second_day.root, BLOCKED)
+    done = airflow("dags", "test", DAG, str(DAY_2))
+    assert airflow.tasks() == {
+        **SUCCESS,
+        "train": ("skipped", 1),
+        "gate": ("failed", 1),
+        **dict.fromkeys(("bundle", "register", "promote"), ("upstream_failed", 0)),
+    }, done.stdout[-3000:]
+    assert (
+        "Refused: The gate refused the index of 2026-11-20: slice `all`: recall@10" in done.stdout
+    )
+    assert champion(second_day.root) == before
+    assert not (second_day.root / "bundle" / f"ds={DAY_2}").exists()
+
+
+def test_the_scheduler_runs_a_day_and_lets_no_two_overlap(second_day: Settings) -> None:
+    """Unpaused, it also starts the run of today by itself; whichever is first does the work."""
+    airflow = Airflow.of(second_day.root, USUAL)
+    with standalone(airflow) as api:
+        wait(lambda: api.get(f"/dags/{DAG}").is_success, seconds=120)
+        assert trigger(api, "no date", ds="20 November").status_code == 400
+        for run in ("first", "second"):
+            assert trigger(api, run, ds=str(DAY_2)).status_code == 200
+        api.patch(f"/dags/{DAG}", json={"is_paused": False}).raise_for_status()
+        wait(lambda: {"first", "second"} <= ended(api).keys(), seconds=SECONDS_OF_A_RUN)
+        runs = ended(api)
+        tasks = api.get(f"/dags/{DAG}/dagRuns/first/taskInstances").json()["task_instances"]
+    assert (runs["first"]["state"], runs["second"]["state"]) == ("success", "success")
+    times = sorted((moment(run["start_date"]), moment(run["end_date"])) for run in runs.values())
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
+    states = {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
+    assert states == {**SUCCESS, "train": ("skipped", 1)}
+    # The second run of a day finds its bundle in Production, and leaves it there.
+    assert [entry.ds for entry in read_ledger(second_day.root)] == [DAY_1, DAY_2]
+
+
+@contextmanager
+def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
+    """`airflow standalone` on a free port, and a client of its API."""
+    port = free_port()
+    environment = {
+        **airflow.environment,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    }
+    assert airflow("pools", "set", "gpu", "1", "one training at a time").returncode == 0
+    with Path(environment["AIRFLOW_HOME"], "standalone.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(BIN / "airflow"), "standalone"], env=environment, stdout=log, stderr=log
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait(lambda: answers(f"{url}/api/v2/version"), seconds=120)
+        token = httpx.get(f"{url}/auth/token").json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def trigger(api: httpx.Client, run: str, *, ds: str) -> httpx.Response:
+    body = {"dag_run_id": run, "logical_date": None, "conf": {"ds": ds}}
+    return api.post(f"/dags/{DAG}/dagRuns", json=body)
+
+
+def ended(api: httpx.Client) -> dict[str, dict[str, Any]]:
+    """The runs that are over, by name."""
+    runs = api.get(f"/dags/{DAG}/dagRuns").json()["dag_runs"]
+    return {run["dag_run_id"]: run for run in runs if run["state"] in ("success", "failed")}
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def wait(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(1)
