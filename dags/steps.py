@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 # Exit codes of `python -m pipelines.<step>`.
 REFUSED, BAD_DATA, TEMPORARY = 3, 65, 75
+CRASHED = 1  # of Python itself, after a traceback
 
 
 class StepRefused(Exception):
@@ -27,6 +28,10 @@ class StepBadData(Exception):
     """Input that no retry repairs."""
 
 
+class StepBroken(Exception):
+    """A fault of the step itself, which every try repeats."""
+
+
 class StepTemporary(Exception):
     """Disk or network: the same command may work in a minute."""
 
@@ -34,9 +39,9 @@ class StepTemporary(Exception):
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception=[StepRefused, StepBadData],
+            exception=[StepRefused, StepBadData, StepBroken],
             action=RetryAction.FAIL,
-            reason="a refusal or bad data stays what it is",
+            reason="a refusal, bad data or a bug stays what it is",
         ),
         RetryRule(
             exception=StepTemporary,
@@ -104,6 +109,11 @@ def run_command(name: str, day: str, environment: str) -> dict[str, Any]:
             process.kill()  # a task that times out takes its command with it
     if code == 0:
         return dict(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
-    errors: dict[int, type[Exception]] = {REFUSED: StepRefused, BAD_DATA: StepBadData}
+    # What is left is disk or network (75), or a kill, as by a machine that ran out of memory.
+    errors: dict[int, type[Exception]] = {
+        REFUSED: StepRefused,
+        BAD_DATA: StepBadData,
+        CRASHED: StepBroken,
+    }
     message = "\n".join(lines[-5:])
     raise errors.get(code, StepTemporary)(f"{name} ended with exit code {code}.\n{message}")

@@ -98,24 +98,18 @@ class DecodeShard(beam.DoFn):  # type: ignore[misc]
     def process(self, photos: list[Photo]) -> Iterator[object]:
         store = pixel_store(self._root, self._spec)
         name = shard_name([photo.key for photo in photos])
-        dead: list[DeadLetter] = []
-        if store.path(name).is_file():
-            # Only the dead letters are not in the shard: those few photos are looked at again.
-            keys, values = store.read(name)
-            known = set(keys)
-            dead = [
-                fault
-                for photo in photos
-                if photo.key not in known
-                and isinstance(fault := decode(photo, self._root, self._spec), DeadLetter)
-            ]
-        else:
-            results = [decode(photo, self._root, self._spec) for photo in photos]
-            dead = [result for result in results if isinstance(result, DeadLetter)]
-            whole = [result for result in results if not isinstance(result, DeadLetter)]
-            gone = {fault.pixel_key for fault in dead}
-            keys = [photo.key for photo in photos if photo.key not in gone]
-            values = np.stack(whole) if whole else np.empty((0, *store.shape), np.uint8)
+        former = dict(zip(*store.read(name), strict=True)) if store.path(name).is_file() else {}
+        results = {
+            photo.key: former[photo.key]
+            if photo.key in former
+            else decode(photo, self._root, self._spec)
+            for photo in photos
+        }
+        dead = [result for result in results.values() if isinstance(result, DeadLetter)]
+        pixels = {key: each for key, each in results.items() if not isinstance(each, DeadLetter)}
+        keys = list(pixels)
+        values = np.stack(list(pixels.values())) if keys else np.empty((0, *store.shape), np.uint8)
+        if keys != list(former) or not former:  # new, or a photo that is readable by now
             store.write(name, keys, values)
         self._decoded.inc(len(keys))
         self._dead.inc(len(dead))

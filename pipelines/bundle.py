@@ -46,8 +46,18 @@ def run(settings: Settings, ds: date) -> Report:
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
     }
     return run_step(
-        settings, "bundle", ds, inputs=inputs, body=lambda folder: _bundle(settings, ds, folder)
+        settings,
+        "bundle",
+        ds,
+        inputs=inputs,
+        body=lambda folder: _bundle(settings, ds, folder),
+        intact=lambda output: _stored(settings, output).is_dir(),
     )
+
+
+def _stored(settings: Settings, output: Path) -> Path:
+    digest = json.loads((output / BUNDLE).read_bytes())["bundle"]
+    return settings.root / "bundles" / str(digest)
 
 
 def bundle_digest(settings: Settings, ds: date) -> str:

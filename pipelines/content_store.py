@@ -56,6 +56,8 @@ class ContentStore:
         try:
             with pa.OSFile(str(staged), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
                 file.write_table(table)
+            with staged.open("rb") as written:
+                os.fsync(written.fileno())
             staged.replace(self.path(shard))
         finally:
             staged.unlink(missing_ok=True)

@@ -14,7 +14,9 @@ class StepFailed(LookalikeError):
     """A step ended with an exit code; its own message is above."""
 
     def __init__(self, step: str, code: int) -> None:
-        super().__init__(f"Step `{step}` ended with exit code {code}. Production is unchanged.")
+        super().__init__(
+            f"Step `{step}` ended with exit code {code}. Its message is above; `lookalike status` says what serves."
+        )
         self.code = code
 
 

@@ -1,15 +1,17 @@
 """One photo to pixels, or to a dead letter with a reason; and what is counted of it."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
 from model.errors import BadImage
 from model.pixels import Box, Pixels, PixelSpec, to_pixels
+from serving.photo_file import read_photo
 
+MISSING, CHANGED = "image_missing", "image_changed"  # of the storage, so they may pass
 CHANNELS = ("red", "green", "blue")
 STATISTICS = pa.schema(
     [(name, pa.list_(pa.float32())) for name in CHANNELS]
@@ -29,6 +31,7 @@ class Photo:
     category: str
     brand: str
     price: float | None
+    digest: str | None = None  # SHA-256 that the bytes must have
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,18 @@ class DeadLetter:
 
 
 def decode(photo: Photo, root: Path, spec: PixelSpec) -> Pixels | DeadLetter:
-    """The photo's pixels, or why there are none."""
+    """The photo's pixels, or why there are none. Raises OSError when the storage fails."""
     try:
-        with fsspec.open(photo_path(photo.uri, root), "rb") as file:
-            return to_pixels(file.read(), spec, photo.box)
+        data = read_photo(photo.uri, root)
+    except FileNotFoundError as error:
+        return DeadLetter(photo.key, photo.uri, MISSING, str(error))
+    if photo.digest is not None and hashlib.sha256(data).hexdigest() != photo.digest:
+        detail = f"{photo.uri} is another file than `ingest` saw. Import the day again."
+        return DeadLetter(photo.key, photo.uri, CHANGED, detail)
+    try:
+        return to_pixels(data, spec, photo.box)
     except BadImage as error:
         return DeadLetter(photo.key, photo.uri, error.reason, str(error))
-    except FileNotFoundError as error:
-        return DeadLetter(photo.key, photo.uri, "image_missing", str(error))
-
-
-def photo_path(uri: str, root: Path) -> str:
-    """Feeds name photos by URI, by absolute path, or relative to the root."""
-    return uri if "://" in uri else str(root / uri)
 
 
 def statistics(photos: list[Photo], pixels: Pixels) -> pa.RecordBatch:

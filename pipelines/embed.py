@@ -26,15 +26,28 @@ def run(settings: Settings, ds: date) -> Report:
         "embedder": str(Partition(settings, "train", ds).done().details["embedder"]),
     }
     return run_step(
-        settings, "embed", ds, inputs=inputs, body=lambda folder: _embed(settings, ds, folder)
+        settings,
+        "embed",
+        ds,
+        inputs=inputs,
+        body=lambda folder: _embed(settings, ds, folder),
+        intact=lambda output: _intact(settings, output),
     )
 
 
 def embedding_store(settings: Settings, ds: date) -> tuple[ContentStore, list[str]]:
     """The store that `embed` filled for `ds`, float32 [D] of unit length, and its shards."""
-    output = Partition(settings, "embed", ds).output
+    return _read(settings, Partition(settings, "embed", ds).output)
+
+
+def _read(settings: Settings, output: Path) -> tuple[ContentStore, list[str]]:
     facts = json.loads((output / "embeddings.json").read_bytes())
     return _store(settings, facts["embedder"], facts["dimensions"]), list(facts["shards"])
+
+
+def _intact(settings: Settings, output: Path) -> bool:
+    store, shards = _read(settings, output)
+    return all(store.path(shard).is_file() for shard in shards)
 
 
 def _store(settings: Settings, embedder: str, dimensions: int) -> ContentStore:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
-from model.errors import Refused
+from model.errors import LookalikeError, Refused, SpaceMismatch
 from model.evaluators import hit_rates, lower_bound, recall_by_query
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.embed import embedding_store
@@ -37,9 +38,13 @@ from serving.index import MISSING, Index, Rows, Vectors
 from serving.ledger import Entry, read_ledger
 
 VERDICT = "verdict.json"
-LATENCY_QUERIES = 300
+
+log = structlog.get_logger()
+LATENCY_QUERIES, LATENCY_ROUNDS = 300, 3
 SELF_MATCH_ITEMS = 20_000
 CHURN_QUERIES = 500
+MAX_LEAF_CHANCE = 0.3  # where most items are of one category, being right by chance is easy
+MAX_LEAF_PRECISION = 0.9
 SELF_SCORE_SLACK = 1e-3  # an item's own score is 1 up to quantisation
 
 
@@ -48,6 +53,7 @@ def run(settings: Settings, ds: date) -> Report:
     now = _champion_before(settings.root, ds)
     inputs = {
         "index": Partition(settings, "index", ds).done().digest,
+        "ingest": Partition(settings, "ingest", ds).done().digest,  # the wild photos
         "space": space_id(settings, ds),
         "champion": now.bundle if now else "",
         "settings": settings.gate.model_dump_json(),
@@ -66,6 +72,7 @@ def run(settings: Settings, ds: date) -> Report:
 def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
     bench = Bench.open(settings, ds)
     verdict = judge(bench.measure(), settings.gate)
+    verdict["bytes_per_item"] = Partition(settings, "index", ds).done().details["bytes_per_item"]
     verdict["space_id"] = space_id(settings, ds)
     verdict["churn"] = bench.churn(ds)
     (folder / VERDICT).write_text(json.dumps(verdict, indent=1))
@@ -105,6 +112,12 @@ class Bench:
         """Load what `index` wrote for `ds`, as the server will."""
         output = Partition(settings, "index", ds).output
         facts = json.loads((output / "index.json").read_bytes())
+        built = Partition(settings, "index", ds).done().details["space_id"]
+        if built != space_id(settings, ds):
+            raise SpaceMismatch(
+                f"The index was built in space {built}, the embedder of {ds} is of "
+                f"{space_id(settings, ds)}. Run `python -m pipelines.index --ds {ds}` first."
+            )
         items = read_arrow(output / "items.arrow")
         catalogue = read_catalogue(settings, ds)
         queries = read_queries(catalogue, items.slice(facts["base"]), ds)
@@ -141,6 +154,7 @@ class Bench:
                 for name, mask in masks.items()
                 if mask.any()
             ],
+            **self._leaf_precision(found),
             "wild_photos": self._wild_hits(),
             "latency_ms": self._latency(),
             **self._self_match(),
@@ -155,7 +169,11 @@ class Bench:
         now = _champion_before(self.settings.root, ds)
         if now is None or not len(asked):
             return {"against_champion": None, "noise": round(noise, 4)}
-        engine = Engine(verify(self.settings.root / "bundles" / now.bundle, now.bundle))
+        try:
+            engine = Engine(verify(self.settings.root / "bundles" / now.bundle, now.bundle))
+        except (LookalikeError, OSError) as error:  # its loss must not block its successor
+            log.warning("champion.unreadable", bundle=now.bundle, error=str(error))
+            return {"against_champion": None, "noise": round(noise, 4)}
         if str(engine.bundle.pixel_spec) != self.settings.preprocess.pixel_spec:
             return {"against_champion": None, "noise": round(noise, 4)}
         keys = self.queries.items["pixel_key"].to_pylist()[:CHURN_QUERIES]
@@ -180,6 +198,24 @@ class Bench:
         scores = np.einsum("qd,qkd->qk", self.full_asked, self.full_base[rows])
         return np.asarray(np.where(rows == MISSING, -np.inf, scores), np.float32)
 
+    def _leaf_precision(self, found: Rows) -> dict[str, float]:
+        """Share of the answers in the query's own leaf, and what drawing items would give.
+
+        The other figures compare a space with itself: one that learned nothing passes them.
+        """
+        leaf = np.array(self.items["category"].to_pylist())[: len(self.base)]
+        wanted = np.array(self.queries.items["category"].to_pylist())
+        known = np.isin(wanted, leaf)
+        if not known.any() or not found.shape[1]:
+            return {"leaf_precision": 1.0, "leaf_chance": 1.0}
+        hit = (leaf[found[known]] == wanted[known, None]) & (found[known] != MISSING)
+        share = dict(zip(*np.unique(leaf, return_counts=True), strict=True))
+        chance = np.mean([share[name] / len(leaf) for name in wanted[known]])
+        return {
+            "leaf_precision": round(float(hit.mean()), 4),
+            "leaf_chance": round(float(chance), 4),
+        }
+
     def _wild_hits(self) -> dict[str, float]:
         """Is the right product, or at least its leaf, among the first answers to a wild photo?"""
         wild = self.queries.slices.get("wild")
@@ -193,22 +229,24 @@ class Bench:
             known = np.isin(wanted, indexed)
             if known.any():
                 hits[f"{name}_queries"] = float(known.sum())
-                for measure, value in hit_rates(indexed[rows[known]], wanted[known]):
+                names = np.where(rows[known] == MISSING, "", indexed[rows[known]])
+                for measure, value in hit_rates(names, wanted[known]):
                     hits[f"{name}_{measure}"] = round(value, 4)
         return hits
 
     def _latency(self) -> dict[str, float]:
         """Milliseconds of one search for one query, engine alone."""
         asked = self.asked if len(self.asked) else self.base
-        times = []
-        for query in asked[np.arange(LATENCY_QUERIES) % len(asked)]:
-            started = time.perf_counter()
-            self.index.search(query[None], self.settings.gate.k)
-            times.append(1000 * (time.perf_counter() - started))
-        return {
-            "p50": round(float(np.median(times)), 3),
-            "p99": round(float(np.quantile(times, 0.99)), 3),
-        }
+        rounds = []
+        for _ in range(LATENCY_ROUNDS):
+            times = []
+            for query in asked[np.arange(LATENCY_QUERIES) % len(asked)]:
+                started = time.perf_counter()
+                self.index.search(query[None], self.settings.gate.k)
+                times.append(1000 * (time.perf_counter() - started))
+            rounds.append((float(np.quantile(times, 0.99)), float(np.median(times))))
+        p99, p50 = min(rounds)  # a busy neighbour must not refuse a day
+        return {"p50": round(p50, 3), "p99": round(p99, 3)}
 
     def _self_match(self) -> dict[str, float]:
         """Coverage: an item is among its own ten nearest, or something equal is. Rank 1 alike."""
@@ -240,6 +278,18 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
                 f"{row['lower_bound']:.3f}, expected {bound:.2f} (reducer loses "
                 f"{row['reducer_loss']:.3f}, engine {row['engine_loss']:.3f})"
             )
+    asked = sum(row["queries"] for row in measured["slices"] if row["slice"] == "all")
+    if asked < gate.min_queries and measured["items"] >= gate.judge_from_items:
+        failures.append(
+            f"{asked} queries for {measured['items']} items, expected at least {gate.min_queries}: "
+            f"give some products the split `test`, or raise `index.held_out_share`"
+        )
+    needed = min(gate.min_leaf_lift * measured["leaf_chance"], MAX_LEAF_PRECISION)
+    if measured["leaf_chance"] < MAX_LEAF_CHANCE and measured["leaf_precision"] < needed:
+        failures.append(
+            f"{measured['leaf_precision']:.3f} of the answers are of the query's category, expected "
+            f"{needed:.3f}: the embedder knows little more than chance"
+        )
     for name in ("coverage", "self_match"):
         if measured[name] < gate.min_self_match:
             failures.append(f"{name} is {measured[name]:.4f}, expected {gate.min_self_match}")

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class Former:
 
 
 def run(settings: Settings, ds: date) -> Report:
+    _catch_up(settings, ds)
     feed = _feed(settings, ds)
     former = previous_day(settings, "ingest", ds)
     tree = settings.ingest.taxonomy
@@ -110,16 +111,45 @@ def main() -> None:
 
 
 def _feed(settings: Settings, ds: date) -> Report:
+    if settings.ingest.feed is not None:
+        table = _table(settings.ingest.feed, ds)
+        if not table.exists():
+            # Not bad data: it may only be late, and then another try finds it.
+            raise FileNotFoundError(f"The feed of {ds} is not there yet. Expected it at {table}.")
+        return import_feed(settings, ds, table)
     partition = Partition(settings, "feed", ds)
     report = partition.report()
     if report is not None:
         return report
-    if settings.ingest.feed is not None:
-        return import_feed(settings, ds, Path(settings.ingest.feed.replace("{ds}", str(ds))))
     raise BadInput(
         f"There is no feed for {ds}. Expected one in {partition.folder}. Bring it in with "
         f"`lookalike import SOURCE --ds {ds}`, or set ingest.feed to a path with {{ds}}."
     )
+
+
+def _table(template: str, ds: date) -> Path:
+    return Path(template.replace("{ds}", str(ds)))
+
+
+def _catch_up(settings: Settings, ds: date) -> None:
+    """A feed is what changed that day, so a day that was left out would be lost.
+
+    With `ingest.feed` the days in between are done first; else raises BadInput that names one.
+    """
+    former = previous_day(settings, "ingest", ds)
+    if former is None or settings.ingest.snapshot:
+        return
+    day = former.ds + timedelta(days=1)
+    while day < ds:
+        if settings.ingest.feed is not None:
+            if _table(settings.ingest.feed, day).exists():
+                run(settings, day)
+        elif Partition(settings, "feed", day).report() is not None:
+            raise BadInput(
+                f"The feed of {day} was imported and never ingested; {ds} builds on it. "
+                f"Run `python -m pipelines.ingest --ds {day}` first."
+            )
+        day += timedelta(days=1)
 
 
 def _former(partition: Partition | None) -> Former:
@@ -169,9 +199,10 @@ def _photograph(
 ) -> tuple[pa.Table, list[dict[str, str] | None]]:
     """PHOTO columns beside `rows`, and for each row its quarantine row or None.
 
-    A row with the image, time and box of the day before keeps its digests; no byte is read.
+    A row with the image, time and box of the day before keeps its digests; no byte is read. A row
+    without a time may have another photo under the same name.
     """
-    same = _same(rows, old, "image", "updated_at", "box")
+    same = _same(rows, old, "image", "updated_at", "box") & rows["updated_at"].is_valid().to_numpy()
     photos = read_photos(rows["image"].filter(pa.array(~same)).to_pylist(), root)
     facts: list[dict[str, Any]] = []
     faults: list[dict[str, str] | None] = []

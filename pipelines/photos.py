@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fsspec.core import url_to_fs
-
 from model.errors import BadImage, BadInput
-from model.pixels import MAX_IMAGE_BYTES, check_size
 from model.pixels import REASONS as PIXEL_REASONS
+from model.pixels import check_size
 from pipelines.duplicates import Look, perceptual_hash
 from pipelines.progress import progress
+from serving.photo_file import read_photo
 
 REASONS: Mapping[str, str] = {
     "image_missing": "there is no file at this path",
@@ -54,7 +53,7 @@ def read_photos(paths: Sequence[str], root: Path) -> dict[str, Photo | Fault]:
 
 def _read(path: str, root: Path) -> Photo | Fault:
     try:
-        data = _bytes(path, root)
+        data = read_photo(path, root)
         check_size(len(data))
     except BadImage as error:
         return Fault(error.reason, str(error))
@@ -67,13 +66,3 @@ def _read(path: str, root: Path) -> Photo | Fault:
     except Exception as error:  # every storage has its own errors
         return Fault("image_unreadable", f"Cannot read {path}: {type(error).__name__}: {error}.")
     return Photo(hashlib.sha256(data).hexdigest(), perceptual_hash(data))
-
-
-def _bytes(path: str, root: Path) -> bytes:
-    """At most one byte more than a photo may have."""
-    if "://" not in path:
-        with (root / path).open("rb") as file:
-            return file.read(MAX_IMAGE_BYTES + 1)
-    storage, name = url_to_fs(path)
-    data: bytes = storage.cat_file(name, end=MAX_IMAGE_BYTES + 1)
-    return data

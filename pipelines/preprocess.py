@@ -24,7 +24,7 @@ from model.errors import BadInput
 from model.pixels import Box
 from pipelines.catalogue import pixel_store, read_items, read_shards, read_taxonomy
 from pipelines.content_store import ContentStore, shard_name
-from pipelines.decode import DeadLetter, Photo
+from pipelines.decode import CHANGED, MISSING, DeadLetter, Photo
 from pipelines.progress import progress
 from pipelines.settings import Settings, Tolerance
 from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
@@ -51,13 +51,20 @@ def run(settings: Settings, ds: date) -> Report:
         ds,
         inputs=inputs,
         body=lambda folder: _preprocess(settings, ds, before, folder),
+        intact=lambda output: _intact(settings, output),
     )
+
+
+def _intact(settings: Settings, output: Path) -> bool:
+    store = pixel_store(settings.root, settings.pixel_spec)
+    return all(store.path(shard).is_file() for shard in read_shards(output))
 
 
 def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: Path) -> Outcome:
     photos = _photos(settings, ds)
     shards = read_shards(before.output) if before else []
     dead = pq.read_table(before.output / "dead.parquet").to_pylist() if before else []
+    dead = [fault for fault in dead if fault["reason"] not in (MISSING, CHANGED)]
     known = {fault["pixel_key"] for fault in dead}
     store = pixel_store(settings.root, settings.pixel_spec)
     for shard in shards:
@@ -124,14 +131,14 @@ def _shown(store: ContentStore, shards: list[str]) -> Iterator[None]:
 def _photos(settings: Settings, ds: date) -> list[Photo]:
     """One photo a pixel key, in the order of the keys."""
     photos: dict[str, Photo] = {}
-    columns = ["pixel_key", "image", "box", "category", "brand", "price"]
+    columns = ["pixel_key", "image", "box", "category", "brand", "price", "image_digest"]
     for row in read_items(settings, ds).select(columns).to_pylist():
         box = Box(*row["box"]) if row["box"] else None
         photos.setdefault(
             row["pixel_key"],
             Photo(
                 row["pixel_key"], row["image"], box, row["category"], row["brand"] or "",
-                row["price"],
+                row["price"], row["image_digest"],
             ),
         )  # fmt: skip
     return [photos[key] for key in sorted(photos)]

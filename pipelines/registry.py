@@ -19,6 +19,7 @@ from pipelines.settings import Settings
 from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
+KINDS = ("all", "held-out", "new", "wild")
 STAGES = ("None", "Staging", "Production", "Archived")
 ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
@@ -123,7 +124,8 @@ def _tags(ds: date, bundle: Bundle) -> dict[str, str]:
         "gate.passed": str(manifest["verdict"]["passed"]),
         **{
             f"gate.recall.{row['slice']}": str(row["recall"])
-            for row in manifest["verdict"]["slices"][:3]
+            for row in manifest["verdict"]["slices"]
+            if row["slice"] in KINDS  # a category's name may hold what a tag may not
         },
     }
 

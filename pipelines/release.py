@@ -8,6 +8,9 @@ import getpass
 from datetime import date
 from pathlib import Path
 
+import structlog
+from mlflow.exceptions import MlflowException
+
 from model.errors import BadInput, Refused
 from pipelines.registry import download, sync, version_of
 from pipelines.settings import Settings
@@ -18,6 +21,8 @@ from serving.engine import Engine
 from serving.ledger import Entry, append, now, read_ledger
 
 LOCK = "release.lock"
+
+log = structlog.get_logger()
 
 
 def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: str) -> Entry:
@@ -35,10 +40,11 @@ def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: 
                     f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
                 )
             version = _version(settings, digest)
-            _check(settings, digest, version)
+            bundle = _check(settings, digest, version)
             current = Entry(
                 at=now(), action="promote", who=who, why=why, ds=ds, version=version,
                 former=current.bundle if current else None, bundle=digest,
+                verdict=_verdict(bundle),
             )  # fmt: skip
             append(settings.root, current)
         _sync(settings)
@@ -53,10 +59,10 @@ def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entr
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
         target = _target(entries, to)
-        _check(settings, target.bundle, target.version)
+        bundle = _check(settings, target.bundle, target.version)
         entry = Entry(
             at=now(), action="rollback", who=who, why=why, ds=target.ds, version=target.version,
-            former=entries[-1].bundle, bundle=target.bundle,
+            former=entries[-1].bundle, bundle=target.bundle, verdict=_verdict(bundle),
         )  # fmt: skip
         append(settings.root, entry)
         _sync(settings)
@@ -115,6 +121,13 @@ def _check(settings: Settings, digest: str, version: str) -> Bundle:
     return bundle
 
 
+def _verdict(bundle: Bundle) -> str:
+    verdict = bundle.manifest["verdict"]
+    slices = verdict["slices"]
+    recall = f", recall@{verdict['k']} {slices[0]['recall']:.3f}" if slices else ", nothing asked"
+    return ("passed" if verdict["passed"] else "refused") + recall
+
+
 def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> None:
     with staging(settings.root, f"restore-{digest}") as folder:
         found = download(settings, version, folder)
@@ -123,6 +136,10 @@ def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> No
 
 
 def _sync(settings: Settings) -> None:
+    """The ledger has decided; a registry that is away follows at the next decision."""
     stack = served(read_ledger(settings.root))
     previous = stack[-2].version if len(stack) > 1 else None
-    sync(settings, champion=stack[-1].version, previous=previous)
+    try:
+        sync(settings, champion=stack[-1].version, previous=previous)
+    except (MlflowException, OSError) as error:
+        log.error("registry.behind", serves=stack[-1].version, error=str(error))

@@ -106,6 +106,9 @@ class Gate(Section):
     min_recall: float = Field(0.95, ge=0, le=1)
     min_slice_recall: float = Field(0.90, ge=0, le=1)
     slice_queries: PositiveInt = 100  # a smaller slice is reported, not judged
+    min_queries: PositiveInt = 50  # for a catalogue of judge_from_items or more
+    judge_from_items: PositiveInt = 2000
+    min_leaf_lift: float = Field(2.0, ge=0)  # answers of the query's category, against chance
     min_self_match: float = Field(0.995, ge=0, le=1)
     max_p99_ms: float = Field(100.0, gt=0)
     bootstrap_rounds: PositiveInt = 1000
@@ -121,7 +124,7 @@ class Serve(Section):
     host: str = "127.0.0.1"
     port: PositiveInt = 3000
     poll_seconds: float = Field(2.0, gt=0)  # how often the ledger is read for a new champion
-    timeout_seconds: PositiveInt = 30
+    timeout_seconds: int = Field(30, gt=0, le=100)  # BentoML itself gives up at 120
 
 
 class Settings(BaseSettings):

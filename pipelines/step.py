@@ -115,16 +115,19 @@ def run_step(
     *,
     inputs: Mapping[str, str],
     body: Callable[[Path], Outcome],
+    intact: Callable[[Path], bool] = lambda output: True,
 ) -> Report:
     """Run `body` into a staging folder and commit it, unless these inputs are done already.
 
-    `inputs` names every digest and setting that the output depends on.
+    `inputs` names every digest and setting that the output depends on; `intact` says whether what
+    an output refers to outside its folder is still there.
     """
     partition = Partition(settings, step, ds)
     fingerprint = digest_of({"step": step, "code": CODE_VERSION, **inputs})
     with locked(settings.root / "locks" / f"{step}-{ds}.lock"):
         done = partition.report()
-        if done and done.fingerprint == fingerprint and (partition.folder / fingerprint).is_dir():
+        output = partition.folder / fingerprint
+        if done and done.fingerprint == fingerprint and output.is_dir() and intact(output):
             log.info("step.unchanged", step=step, ds=str(ds), fingerprint=fingerprint)
             return done.model_copy(update={"reused": True})
         started = time.monotonic()
@@ -177,6 +180,12 @@ def exit_codes() -> Iterator[None]:
         code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         raise SystemExit(code) from error
+    except Exception as error:
+        # By name: importing MLflow for its exception would cost every step two seconds.
+        if not type(error).__module__.startswith("mlflow."):
+            raise
+        sys.stderr.write(f"The registry failed: {error}\n")
+        raise SystemExit(EXIT_CODES[OSError]) from error
 
 
 def previous_day(settings: Settings, step: str, ds: date) -> Partition | None:
@@ -225,10 +234,26 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def replace_folder(source: Path, target: Path) -> None:
     """Move `source` to `target`; a leftover of a killed run there is removed first."""
+    flush(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         shutil.rmtree(target)
     source.rename(target)
+    flush(target.parent)
+
+
+def flush(folder: Path) -> None:
+    """Bring a folder and the files in it to the disk, so that a power cut cannot empty them."""
+    for path in [
+        *files_below(folder),
+        *(each for each in folder.rglob("*") if each.is_dir()),
+        folder,
+    ]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -20,26 +20,44 @@ import pyarrow.parquet as pq
 
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
+from pipelines.step import (
+    Outcome,
+    Partition,
+    Report,
+    command,
+    digest_of,
+    previous_day,
+    run_step,
+)
 
 
 def run(settings: Settings, ds: date) -> Report:
     """Train, or keep the embedder of an earlier day."""
     before = previous_day(settings, "train", ds)
     inputs = {
+        "ingest": Partition(settings, "ingest", ds).done().digest,  # labels and splits
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
         "before": before.done().digest if before else "",
         "recipe": settings.train.recipe,
         "policy": f"{settings.train.retrain_above} {settings.train.max_age_days}",
         "pixel_spec": settings.preprocess.pixel_spec,
     }
-    return run_step(
+    report = run_step(
         settings,
         "train",
         ds,
         inputs=inputs,
         body=lambda folder: _train_or_keep(settings, ds, before, folder),
     )
+    # Only now: a training that is killed before its commit goes on from its last epoch.
+    shutil.rmtree(checkpoints(settings, ds), ignore_errors=True)
+    return report
+
+
+def checkpoints(settings: Settings, ds: date) -> Path:
+    """One folder for these photos, labels, splits and settings, so that only they resume it."""
+    digests = [Partition(settings, step, ds).done().digest for step in ("ingest", "preprocess")]
+    return settings.root / "checkpoints" / digest_of([*digests, settings.train.recipe])
 
 
 def embedder_id(folder: Path) -> str:
@@ -57,8 +75,12 @@ def _train_or_keep(settings: Settings, ds: date, before: Partition | None, folde
     else:
         from pipelines.training import Training  # Keras takes ten seconds to import
 
-        facts = Training(settings, ds, catalogue).run(folder)
-        origin = {"trained": ds.isoformat(), "embedder": embedder_id(folder)}
+        facts = Training(settings, ds, catalogue, checkpoints(settings, ds)).run(folder)
+        origin = {
+            "trained": ds.isoformat(),
+            "embedder": embedder_id(folder),
+            "mlflow_run": str(facts["mlflow_run"]),
+        }
         (folder / "origin.json").write_text(json.dumps(origin))
         pq.write_table(trained_on, folder / "trained_on.parquet")
         details = {"kept": False, "why": why, **origin, **facts}

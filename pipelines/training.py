@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -23,7 +22,7 @@ from model.pixels import Pixels
 from pipelines.catalogue import Catalogue
 from pipelines.progress import progress
 from pipelines.settings import Settings
-from pipelines.step import Partition, digest_of
+from pipelines.step import Partition
 from pipelines.training_run import TrainingRun
 from serving.embedder import Embedder
 
@@ -38,6 +37,7 @@ class Training:
     settings: Settings
     ds: date
     catalogue: Catalogue
+    checkpoints: Path
 
     def run(self, folder: Path) -> dict[str, object]:
         """Train and write `embedder.onnx`, `model.keras`, `history.json`; facts for the report."""
@@ -47,8 +47,7 @@ class Training:
         keras.mixed_precision.set_global_policy(policy)
         model = self._model()
         train, validation, test = (self._photos(split) for split in ("train", "val", "test"))
-        checkpoints = self._checkpoints()
-        tracker = TrainingRun.start(self.settings, self.ds, checkpoints)
+        tracker = TrainingRun.start(self.settings, self.ds, self.checkpoints)
         batches = -(-len(train) // options.batch_size) * options.epochs
         with progress("train", batches) as advance:
 
@@ -67,7 +66,7 @@ class Training:
                     smoothing=options.label_smoothing,
                 ),
                 schedule=Schedule(**options.model_dump(include=set(Schedule.__annotations__))),
-                checkpoints=checkpoints,
+                checkpoints=self.checkpoints,
                 on_epoch=on_epoch,
                 on_batch=lambda epoch, batch: advance(),
             )
@@ -79,7 +78,6 @@ class Training:
         curves = {"epochs": [asdict(epoch) for epoch in history], "test": accuracy}
         (folder / "history.json").write_text(json.dumps(curves, indent=1))
         tracker.finish(history, accuracy, taxonomy.confusion(test.leaf, odds.argmax(axis=1)))
-        shutil.rmtree(checkpoints)
         return {
             **{f"test_{level}": round(value, 4) for level, value in accuracy.items()},
             "images_per_second": history[-1].images_per_second,
@@ -105,12 +103,6 @@ class Training:
         keys = rows["pixel_key"].to_pylist()
         pixels = self.catalogue.pixels.view(self.catalogue.shards, keys)
         return Photos(pixels, rows["leaf"].to_numpy().astype(np.int32))
-
-    def _checkpoints(self) -> Path:
-        """One folder for these photos, labels and settings, so that only they resume it."""
-        preprocess = Partition(self.settings, "preprocess", self.ds).done().digest
-        key = digest_of([preprocess, self.settings.train.recipe])
-        return self.settings.root / "checkpoints" / key
 
 
 def parity(model: keras.Model, embedder: Path, photos: Pixels) -> float:

@@ -125,12 +125,16 @@ class Champion:
         self._unreadable = None
         if entry is None or entry == self._tried:
             return
-        self._tried = entry
         try:
             loaded = self._load(entry)
+        except (OSError, MemoryError) as error:  # of the moment: the next poll tries again
+            self._refused = self._failure(entry.bundle, error, self._refused)
+            return
         except Exception as error:  # each engine has its own exceptions; the old bundle serves on
+            self._tried = entry
             self._refused = self._failure(entry.bundle, error)
             return
+        self._tried = entry
         self.current = loaded
         self._refused = None
         self.metrics.serving(loaded.digest, entry.version, len(loaded.engine), loaded.age_seconds)

@@ -25,6 +25,7 @@ class Entry(BaseModel):
     action: Literal["promote", "rollback"]
     who: str
     why: str
+    verdict: str = ""  # of the gate, in a few words
     ds: date  # of the bundle that serves from now on
     version: str  # in the registry
     former: str | None  # digest that served until now

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import structlog
 from PIL import Image
 from starlette.applications import Starlette
@@ -24,13 +23,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import BadImage, BadInput
-from model.pixels import MAX_IMAGE_BYTES, REASONS
+from model.pixels import REASONS
 from serving import limits
 from serving.champion import Champion, Loaded
 from serving.engine import SHOWN, Answer, UnknownItem
 from serving.limits import Pool, Rejected
 from serving.metrics import METRICS_TYPE, Metrics
 from serving.openapi import document
+from serving.photo_file import read_photo
 
 PAGE = Path(__file__).parent / "page"
 SAMPLE_FROM = 5  # times as many items are drawn as shown
@@ -245,9 +245,7 @@ def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
 def read_item_photo(root: Path, location: str) -> tuple[bytes, str]:
     """Bytes and media type; only of a photo. Raises Rejected when there is none any more."""
     try:
-        file = fsspec.open(location) if "://" in location else (root / location).open("rb")
-        with file as source:
-            data: bytes = source.read(MAX_IMAGE_BYTES + 1)
+        data = read_photo(location, root)
         with Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES)) as image:
             kind = image.format or ""
     except Exception as error:  # every file system and every decoder has its own

@@ -1,5 +1,7 @@
 """The real Airflow runs whole days of a small shop: by itself, and by its scheduler over HTTP."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -120,17 +122,21 @@ def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
     assert airflow("pools", "set", "gpu", "1", "one training at a time").returncode == 0
     with Path(environment["AIRFLOW_HOME"], "standalone.log").open("w") as log:
         process = subprocess.Popen(
-            [str(BIN / "airflow"), "standalone"], env=environment, stdout=log, stderr=log
+            [str(BIN / "airflow"), "standalone"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait(lambda: answers(f"{url}/api/v2/version"), seconds=120)
+        wait(lambda: answers(f"{url}/api/v2/version"), seconds=300)
         token = httpx.get(f"{url}/auth/token").json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30) as client:
             yield client
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # it leaves its children when it ends alone
         process.wait(60)
 
 

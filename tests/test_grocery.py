@@ -67,14 +67,14 @@ def test_the_official_splits_stay_as_they_are(store: Settings) -> None:
 
 @pytest.mark.slow
 def test_leaf_and_parent_of_the_official_test_photos(store: Settings) -> None:
-    """Chance is 1 in 81 leaves, 1 in 43 parents, 1 in 3 departments."""
+    """Seen: 0.50 of leaves, 0.62 of parents, 0.88 of departments, after 20 epochs from scratch."""
     history = Partition(store, "train", DAY).output / "history.json"
     accuracy = json.loads(history.read_bytes())["test"]
     print(f"\naccuracy on {len(list(official(STORE, 'test')))} photos: {accuracy}")
     assert list(accuracy) == ["level_1", "level_2", "leaf"]
-    assert accuracy["leaf"] > 0.30
-    assert accuracy["level_2"] > 0.40
-    assert accuracy["level_1"] > 0.75
+    assert accuracy["leaf"] > 0.40
+    assert accuracy["level_2"] > 0.50
+    assert accuracy["level_1"] > 0.80
 
 
 @pytest.mark.slow
@@ -90,13 +90,13 @@ def test_the_gate_judges_every_department_by_wild_photos(store: Settings) -> Non
 
 @pytest.mark.slow
 def test_a_wild_photo_finds_the_studio_photo_of_its_leaf(store: Settings) -> None:
-    """Each of the 81 leaves has one studio photo, so chance is 0.012, 0.062 and 0.123."""
+    """Each of the 81 leaves has one. Seen: 0.23, 0.63 and 0.80; chance is 0.01, 0.06 and 0.12."""
     hits = gate(store)["wild_photos"]
     print(f"\nwild photo to the studio photo of its leaf: {hits}")
     assert hits["leaf_queries"] == 2000  # the gate takes so many of the 2,781 not trained on
-    assert hits["leaf_hit@1"] > 0.12
-    assert hits["leaf_hit@5"] > 0.40
-    assert hits["leaf_hit@10"] > 0.60
+    assert hits["leaf_hit@1"] > 0.15
+    assert hits["leaf_hit@5"] > 0.50
+    assert hits["leaf_hit@10"] > 0.70
 
 
 @pytest.mark.slow

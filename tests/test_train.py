@@ -61,7 +61,9 @@ def test_the_first_day_trains(shop: Settings) -> None:
         "images_per_second": history(shop, DAY_1)["epochs"][-1]["images_per_second"],
         "parameters": found["parameters"],
         "mlflow_run": run_of_day.info.run_id,
+        "parity_cosine": found["parity_cosine"],
     }
+    assert 0.9999 <= found["parity_cosine"] <= 1.0001  # of Keras and the exported graph
     assert set(file_digests(output)) == {
         "embedder.onnx", "history.json", "model.keras", "origin.json", "trained_on.parquet",
     }  # fmt: skip

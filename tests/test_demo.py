@@ -1,0 +1,75 @@
+"""`make demo` on a small sample: two days through Airflow, then nothing left to do."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from real_airflow import free_port
+from tiny_shop import DAY_1, DAY_2, HERE, ITEMS
+
+from pipelines.sample import write_sample
+from pipelines.step import STEPS
+from serving.ledger import read_ledger
+
+pytestmark = pytest.mark.slow
+
+RECIPE = """
+[preprocess]
+pixel_spec = "decode|orient|resize(32)|pad"
+[train]
+width = 8
+blocks = [1, 1]
+epochs = 2
+[reduce]
+dimensions = 12
+[gate]
+min_recall = 0.5
+"""
+
+
+def test_the_demo_runs_two_days_and_then_finds_nothing_to_do(tmp_path: Path) -> None:
+    root = tmp_path / "demo"
+    write_sample(root / "sample", items=ITEMS, processes=1)  # the demo draws what is not there
+    config = tmp_path / "lookalike.toml"
+    config.write_text(RECIPE)
+    environment = {
+        **os.environ,
+        "LOOKALIKE_ROOT": str(root),
+        "LOOKALIKE_CONFIG": str(config),
+        "LOOKALIKE_SERVE__PORT": str(free_port()),
+        "AIRFLOW_HOME": str(root / "airflow"),
+    }
+
+    first, second, third = (demo(environment) for _ in range(3))
+    for day, number, shown in ((DAY_1, 1, first), (DAY_2, 2, second), (DAY_2, 2, third)):
+        assert f"Feed of {day} (day {number} of the sample)" in shown
+        assert f"Gate of {day}: passed" in shown
+        assert re.search(r"\d photo searches over HTTP, median \d+ ms\.", shown)
+    with Image.open(root / "neighbours.png") as sheet:
+        assert (sheet.format, sheet.width > 2000) == ("PNG", True)
+    assert unchanged(first) == set()
+    assert "train" not in unchanged(second)
+    assert unchanged(third) == set(STEPS)
+    assert [entry.ds for entry in read_ledger(root)] == [DAY_1, DAY_2]
+
+
+def demo(environment: dict[str, str]) -> str:
+    """What it shows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.demo"],
+        cwd=HERE,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def unchanged(shown: str) -> set[str]:
+    """Steps that returned at once."""
+    return set(re.findall(r"^ +(\w+) +unchanged", shown, re.MULTILINE))
