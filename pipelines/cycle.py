@@ -15,7 +15,8 @@ class StepFailed(LookalikeError):
 
     def __init__(self, step: str, code: int) -> None:
         super().__init__(
-            f"Step `{step}` ended with exit code {code}. Its message is above; `lookalike status` says what serves."
+            f"Step `{step}` ended with exit code {code}; its message is above. "
+            f"`lookalike status` says what serves."
         )
         self.code = code
 

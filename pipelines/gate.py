@@ -287,8 +287,8 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
     needed = min(gate.min_leaf_lift * measured["leaf_chance"], MAX_LEAF_PRECISION)
     if measured["leaf_chance"] < MAX_LEAF_CHANCE and measured["leaf_precision"] < needed:
         failures.append(
-            f"{measured['leaf_precision']:.3f} of the answers are of the query's category, expected "
-            f"{needed:.3f}: the embedder knows little more than chance"
+            f"{measured['leaf_precision']:.3f} of the answers are of the query's category, "
+            f"expected {needed:.3f}: the embedder knows little more than chance"
         )
     for name in ("coverage", "self_match"):
         if measured[name] < gate.min_self_match:

@@ -62,7 +62,7 @@ def _index(settings: Settings, ds: date, folder: Path) -> Outcome:
     embeddings = store.view(shards, items["pixel_key"].to_pylist())
     vectors = read_reducer(settings, ds)(embeddings[:])
     base = len(items) - int(apart.sum())
-    # Not the held-out ones: the gate asks those, and must not find an index that was fitted to them.
+    # Not the held-out ones: the gate asks those, and must not meet an index fitted to them.
     tuning = np.array(items["split"].to_pylist())[:base] == "val"
     index = build_index(vectors[:base], vectors[:base][tuning][:TUNING_QUERIES], settings)
     index.save(folder / "index")

@@ -1,6 +1,5 @@
 """The real Airflow runs whole days of a small shop: by itself, and by its scheduler over HTTP."""
 
-import os
 import signal
 import subprocess
 import time
@@ -126,7 +125,6 @@ def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
             env=environment,
             stdout=log,
             stderr=log,
-            start_new_session=True,
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -136,7 +134,7 @@ def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30) as client:
             yield client
     finally:
-        os.killpg(process.pid, signal.SIGTERM)  # it leaves its children when it ends alone
+        process.send_signal(signal.SIGINT)  # on SIGTERM it leaves its children behind
         process.wait(60)
 
 

@@ -239,3 +239,4 @@ def test_supervisord_starts_the_three_processes() -> None:
     }
     for part in programs.values():
         assert (part["stopasgroup"], part["killasgroup"]) == ("true", "true")
+    assert programs["airflow"]["stopsignal"] == "INT"

@@ -67,10 +67,11 @@ def test_a_delta_is_merged_into_the_day_before(tmp_path: Path) -> None:
 def test_an_unchanged_row_is_not_read_again(tmp_path: Path) -> None:
     settings = shop(tmp_path)
     time = "2026-11-20T01:00:00Z"
-    ingest(settings, DAY_1, row("a", 1, updated_at=time, box=[0, 0, 9, 9]), row("b", 2))
+    rows = [row("a", 1, updated_at=time, box=[0, 0, 9, 9]), row("b", 2, updated_at=time)]
+    ingest(settings, DAY_1, *rows)
     for path in (tmp_path / "photos").iterdir():
         path.unlink()
-    report = ingest(settings, DAY_2, row("a", updated_at=time, box=[0, 0, 9, 9]), row("b"))
+    report = ingest(settings, DAY_2, *[{**each, "seed": None} for each in rows])
     assert counts(report) == {"unchanged": 2}
     assert items(settings, DAY_2) == items(settings, DAY_1)
 
@@ -209,3 +210,36 @@ def test_two_rows_of_one_photo_with_two_boxes_are_two_pictures(tmp_path: Path) -
     lamp, sofa = items(settings, DAY_1).values()
     assert (lamp["image_digest"], lamp["group"]) == (sofa["image_digest"], sofa["group"])
     assert lamp["pixel_key"] != sofa["pixel_key"]
+
+
+def test_a_row_without_a_time_may_have_another_photo(tmp_path: Path) -> None:
+    settings = shop(tmp_path)
+    ingest(settings, DAY_1, row("a", 1))
+    before = items(settings, DAY_1)["a"]["image_digest"]
+    assert counts(ingest(settings, DAY_2, row("a", 2))) == {"changed": 1}
+    assert items(settings, DAY_2)["a"]["image_digest"] != before
+
+
+def test_a_feed_that_was_left_out_is_not_lost(tmp_path: Path) -> None:
+    settings = shop(tmp_path)
+    ingest(settings, DAY_1, row("a", 1))
+    give(settings, DAY_2, [row("b", 2)])
+    give(settings, DAY_3, [row("c", 3)])
+    with pytest.raises(BadInput, match=f"The feed of {DAY_2} was imported and never ingested"):
+        run(settings, DAY_3)
+    run(settings, DAY_2)
+    run(settings, DAY_3)
+    assert list(items(settings, DAY_3)) == ["a", "b", "c"]
+
+
+def test_configured_feeds_are_caught_up_and_may_be_late(tmp_path: Path) -> None:
+    settings = shop(tmp_path, feed=f"{tmp_path}/{{ds}}.csv")
+    give(settings, DAY_3, [row("x", 1), row("y", 2), row("z", 3)])  # writes the photos
+    for day, name in ((DAY_1, "x"), (DAY_2, "y"), (DAY_3, "z")):
+        with pytest.raises(FileNotFoundError, match=f"The feed of {day} is not there yet"):
+            run(settings, day)
+        table = tmp_path / f"{day}.csv"
+        table.write_text(f"item_id,image,category\n{name},photos/{name}.jpg,Home\n")
+        if day != DAY_2:
+            run(settings, day)
+    assert list(items(settings, DAY_3)) == ["x", "y", "z"]

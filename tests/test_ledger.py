@@ -46,7 +46,7 @@ def test_a_decision_is_one_line_of_json(tmp_path: Path) -> None:
     append(tmp_path, entry(1, why='it\n"works"\u2028 für alle'))
     assert (tmp_path / LEDGER).read_bytes() == (
         b'{"action": "promote", "at": "2026-11-20T06:01:00Z", "bundle": "0000000000000001", '
-        b'"ds": "2026-11-20", "former": "0000000000000000", "version": "1", '
+        b'"ds": "2026-11-20", "former": "0000000000000000", "verdict": "", "version": "1", '
         b'"who": "ada@shop.example", "why": "it\\n\\"works\\"\\u2028 f\\u00fcr alle"}\n'
     )
 
