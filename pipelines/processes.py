@@ -65,11 +65,13 @@ def up(settings: Settings) -> None:
 def down(settings: Settings) -> None:
     """Stop everything that `up` started; fine when nothing runs."""
     environment = _environment(settings)
-    if _control(environment, "pid").returncode:
+    running = _control(environment, "pid")
+    if running.returncode:
         typer.echo("Nothing runs.")
         return
     _control(environment, "shutdown")
-    while _control(environment, "pid").returncode == 0:
+    # It stops answering at once, and ends when all that it started has ended.
+    while _lives(int(running.stdout)):
         time.sleep(0.2)
     typer.echo("Stopped.")
 
@@ -100,6 +102,14 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _control(environment: dict[str, str], action: str) -> subprocess.CompletedProcess[bytes]:
     command = [_bin("supervisorctl"), "-c", str(CONFIG), action]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _run(command: list[str], environment: dict[str, str], log: Path) -> None:

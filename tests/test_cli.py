@@ -159,4 +159,7 @@ def test_a_step_that_fails_ends_the_run_with_its_code(tmp_path: Path) -> None:
     assert done.returncode == 65
     lines = done.stderr.splitlines()
     assert lines[0].startswith(f"BadInput: There is no feed for {DAY_1}.")
-    assert lines[-1] == "Step `ingest` ended with exit code 65. Production is unchanged."
+    assert lines[-1] == (
+        "Step `ingest` ended with exit code 65; its message is above. "
+        "`lookalike status` says what serves."
+    )

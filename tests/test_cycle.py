@@ -38,7 +38,10 @@ def test_a_step_that_fails_ends_the_day(tmp_path: Path, as_configured: Any) -> N
     settings = as_configured(Settings(root=tmp_path))
     with pytest.raises(StepFailed) as caught:
         run_day(settings, DAY_1)
-    assert str(caught.value) == ("Step `ingest` ended with exit code 65. Production is unchanged.")
+    assert str(caught.value) == (
+        "Step `ingest` ended with exit code 65; its message is above. "
+        "`lookalike status` says what serves."
+    )
     assert caught.value.code == 65
     assert not (tmp_path / "preprocess").exists()
 

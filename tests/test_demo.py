@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from real_airflow import free_port
-from tiny_shop import DAY_1, DAY_2, HERE, ITEMS
+from tiny_shop import DAY_1, DAY_2, HERE
 
 from pipelines.sample import write_sample
 from pipelines.step import STEPS
@@ -17,6 +17,7 @@ from serving.ledger import read_ledger
 
 pytestmark = pytest.mark.slow
 
+ITEMS = 1000  # enough that a product has wild photos to ask with and studio photos to find
 RECIPE = """
 [preprocess]
 pixel_spec = "decode|orient|resize(32)|pad"
@@ -33,7 +34,7 @@ min_recall = 0.5
 
 def test_the_demo_runs_two_days_and_then_finds_nothing_to_do(tmp_path: Path) -> None:
     root = tmp_path / "demo"
-    write_sample(root / "sample", items=ITEMS, processes=1)  # the demo draws what is not there
+    write_sample(root / "sample", items=ITEMS)  # the demo draws what is not there
     config = tmp_path / "lookalike.toml"
     config.write_text(RECIPE)
     environment = {

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.cli import app
 from pipelines.settings import Section, Settings
-from pipelines.step import STEPS
+from pipelines.step import EXIT_CODES, STEPS
 from serving.metrics import Metrics
 from serving.openapi import document
 
@@ -71,6 +71,8 @@ def test_every_setting_is_described() -> None:
 
 def test_every_step_and_its_exit_codes_are_described() -> None:
     assert [step for step in STEPS if f"| `{step}` |" not in README] == []
+    codes = re.findall(r"Exit codes: [^.]*", README)[0]
+    assert [code for code in EXIT_CODES.values() if not re.search(rf"\b{code}\b", codes)] == []
 
 
 def test_every_route_is_described() -> None:

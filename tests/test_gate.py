@@ -10,7 +10,7 @@ import pytest
 from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, command, forget, rewrite, run_steps
 
-from model.errors import Refused
+from model.errors import Refused, SpaceMismatch
 from model.pca import unit
 from pipelines import bundle, gate
 from pipelines.content_store import ContentStore
@@ -223,39 +223,77 @@ def test_too_few_dimensions_are_refused_with_exit_code_3(shop_copy: CopyShop) ->
     ]
 
 
-def test_an_index_of_a_former_embedder_is_refused(shop_copy: CopyShop) -> None:
-    """The embeddings are another network's, the index was not built again."""
-    settings = shop_copy()
+def other_embeddings(settings: Settings, name: str) -> None:
+    """What another network of the same size would have made of the photos."""
     store, shards = embedding_store(settings, DAY_1)
-    other = ContentStore(store.folder.with_name("another"), store.shape, store.dtype)
     rng = np.random.default_rng(0)
+    turn = rng.normal(size=(16, 16)) * 3
     for shard in shards:
         keys, values = store.read(shard)
-        other.write(shard, keys, unit(np.tanh(values @ rng.normal(size=(16, 16)) * 3)))
+        other = ContentStore(store.folder.with_name(name), store.shape, store.dtype)
+        other.write(shard, keys, unit(np.tanh(values @ turn)))
+
+
+def test_embeddings_of_another_network_are_refused(shop_copy: CopyShop) -> None:
+    """The index was built of the former ones, and nothing says so."""
+    settings = shop_copy()
+    other_embeddings(settings, embedding_store(settings, DAY_1)[0].folder.name)
+    forget(settings, DAY_1, "gate")
+    assert "slice `all`: recall@10" in refusal(settings)
+    assert verdict(settings, DAY_1)["slices"][0]["recall"] < 0.9
+
+
+def test_an_index_of_a_former_embedder_is_not_even_asked(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    other_embeddings(settings, "another")
 
     def of_another(folder: Path) -> None:
         facts = json.loads((folder / "embeddings.json").read_bytes())
         (folder / "embeddings.json").unlink()
         (folder / "embeddings.json").write_text(json.dumps({**facts, "embedder": "another"}))
 
+    former = space_id(settings, DAY_1)
     rewrite(settings, "embed", DAY_1, of_another)
     forget(settings, DAY_1, "reduce")
     run_steps(settings, DAY_1, ("reduce",))
-    assert "slice `all`: recall@10" in refusal(settings)
-    assert verdict(settings, DAY_1)["slices"][0]["recall"] < 0.9
+    with pytest.raises(SpaceMismatch) as caught:
+        gate.run(settings, DAY_1)
+    assert str(caught.value) == (
+        f"The index was built in space {former}, the embedder of {DAY_1} is of "
+        f"{space_id(settings, DAY_1)}. Run `python -m pipelines.index --ds {DAY_1}` first."
+    )
+
+
+def test_an_embedder_that_learned_nothing_is_refused(shop_copy: CopyShop) -> None:
+    """Its index is a faithful one, so every other figure is good."""
+    settings = shop_copy(gate=Gate())
+    message = refusal(settings)
+    found = verdict(settings, DAY_1)
+    (failure,) = found["failures"]
+    assert failure in message
+    assert failure == (
+        f"{found['leaf_precision']:.3f} of the answers are of the query's category, expected "
+        f"{2 * found['leaf_chance']:.3f}: the embedder knows little more than chance"
+    )
 
 
 def test_looser_thresholds_ask_again(shop_copy: CopyShop) -> None:
-    strict = shop_copy(gate=Gate(min_recall=1.0))
+    strict = shop_copy(gate=Gate(min_leaf_lift=0, min_recall=1.0))
     assert "expected 1.00" in refusal(strict)
-    loose = strict.model_copy(update={"gate": Gate(min_recall=0.5)})
+    loose = strict.model_copy(update={"gate": Gate(min_leaf_lift=0, min_recall=0.5)})
     report: Report = gate.run(loose, DAY_1)
     assert (report.details["passed"], report.reused) == (True, False)
 
 
 def measured(**given: Any) -> dict[str, Any]:
     """A whole measurement that passes, but for what is given."""
-    figures = {"coverage": 1.0, "self_match": 1.0, "latency_ms": {"p50": 1.0, "p99": 2.0}}
+    figures = {
+        "coverage": 1.0,
+        "self_match": 1.0,
+        "latency_ms": {"p50": 1.0, "p99": 2.0},
+        "leaf_precision": 0.5,
+        "leaf_chance": 0.01,
+    }
     return {"k": 10, "items": 1000, "slices": [slice_of("all", 500, 0.99)], **figures, **given}
 
 
@@ -292,6 +330,24 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
                 "engine 0.006)"
             ],
         ),
+        ({"items": 1999, "slices": [slice_of("all", 49, 0.99)]}, []),
+        ({"items": 2000, "slices": [slice_of("all", 50, 0.99)]}, []),
+        (
+            {"items": 2000, "slices": [slice_of("all", 49, 0.99)]},
+            [
+                "49 queries for 2000 items, expected at least 50: give some products the split "
+                "`test`, or raise `index.held_out_share`"
+            ],
+        ),
+        ({"leaf_precision": 0.02}, []),
+        (
+            {"leaf_precision": 0.019},
+            [
+                "0.019 of the answers are of the query's category, expected 0.020: the embedder "
+                "knows little more than chance"
+            ],
+        ),
+        ({"leaf_precision": 0.3, "leaf_chance": 0.3}, []),  # easy to be right by chance
         ({"coverage": 0.995, "self_match": 0.995}, []),
         ({"coverage": 0.9949}, ["coverage is 0.9949, expected 0.995"]),
         ({"self_match": 0.5}, ["self_match is 0.5000, expected 0.995"]),

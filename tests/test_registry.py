@@ -102,7 +102,11 @@ def test_tags_and_the_table_of_a_version(two_days: Settings) -> None:
         "embedder": bundle.manifest["embedder"],
         "trained": DAY_1.isoformat(),
         "gate.passed": "True",
-        **{f"gate.recall.{row['slice']}": str(row["recall"]) for row in verdict["slices"][:3]},
+        **{
+            f"gate.recall.{row['slice']}": str(row["recall"])
+            for row in verdict["slices"]
+            if not row["slice"].startswith("category ")
+        },
     }
     items = Partition(two_days, "index", DAY_2).done().rows
     lines = version.description.splitlines()

@@ -63,6 +63,7 @@ def damage(settings: Settings, digest: str) -> None:
 
 def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
     first, second = read_ledger(two_days.root)
+    recalls = [Partition(two_days, "gate", ds).done().details["recall"] for ds in (DAY_1, DAY_2)]
     assert first == Entry(
         at=first.at,
         action="promote",
@@ -72,6 +73,7 @@ def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
         version="1",
         former=None,
         bundle=bundle_digest(two_days, DAY_1),
+        verdict=f"passed, recall@10 {recalls[0]:.3f}",
     )
     assert second == first.model_copy(
         update={
@@ -80,6 +82,7 @@ def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
             "version": "2",
             "former": first.bundle,
             "bundle": bundle_digest(two_days, DAY_2),
+            "verdict": f"passed, recall@10 {recalls[1]:.3f}",
         }
     )
     assert first.at < second.at <= now()
