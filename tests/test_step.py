@@ -311,3 +311,32 @@ def test_the_command_of_a_step_on_a_broken_disk_or_a_broken_date(tmp_path: Path)
     usage = command(Settings(root=tmp_path), "ingest", never)
     assert usage.returncode == 2
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_output_that_lost_what_it_refers_to_is_made_again(tmp_path: Path) -> None:
+    settings, shard = Settings(root=tmp_path), tmp_path / "shards" / "a"
+
+    def body(folder: Path) -> Outcome:
+        shard.parent.mkdir(exist_ok=True)
+        shard.write_text("pixels")
+        (folder / "shards.json").write_text('["a"]')
+        return Outcome(rows=1)
+
+    def run() -> bool:
+        report = run_step(
+            settings, "embed", DAY_1, inputs={}, body=body, intact=lambda output: shard.is_file()
+        )
+        return report.reused
+
+    assert (run(), run()) == (False, True)
+    shard.unlink()
+    assert (run(), run()) == (False, True)
+
+
+def test_a_registry_that_is_away_is_worth_another_try(capsys: pytest.CaptureFixture[str]) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(SystemExit) as caught, exit_codes():
+        raise MlflowException("connection refused")
+    assert caught.value.code == 75
+    assert capsys.readouterr().err == "The registry failed: connection refused\n"
