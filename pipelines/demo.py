@@ -41,6 +41,7 @@ QUERIES, NEIGHBOURS = 7, 8
 START_SECONDS = 60
 TASK = re.compile(r"\[DAG TEST\] (starting|end task) task_id=(\w+)")
 
+HITS = ("product_hit@1", "product_hit@10", "leaf_hit@1", "leaf_hit@10")
 WIDTH = 100  # of the tables where no terminal says its own
 
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
@@ -161,9 +162,9 @@ def _show_gate(settings: Settings, day: date) -> None:
         )
     console.print(table)
     hits = verdict["wild_photos"]
+    found = ", ".join(f"{name.replace('_', ' ')} {hits[name]:.2f}" for name in HITS if name in hits)
     console.print(
-        f"Wild photo to its product: hit@1 {hits['product_hit@1']:.2f}, hit@10 "
-        f"{hits['product_hit@10']:.2f}; to its category: hit@1 {hits['leaf_hit@1']:.2f}. "
+        f"A wild photo finds its own: {found or 'nothing to ask'}. "
         f"One search: p50 {verdict['latency_ms']['p50']} ms, p99 {verdict['latency_ms']['p99']} ms."
     )
 

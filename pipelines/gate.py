@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import structlog
 
 from model.errors import LookalikeError, Refused, SpaceMismatch
@@ -149,6 +150,7 @@ class Bench:
         return {
             "k": k,
             "items": len(self.base),
+            "missing_items": self._missing(),
             "slices": [
                 self._slice(name, recall[mask], reduced[mask])
                 for name, mask in masks.items()
@@ -197,6 +199,12 @@ class Bench:
         """Full-space cosines [q, k] of found rows, -inf where none was found."""
         scores = np.einsum("qd,qkd->qk", self.full_asked, self.full_base[rows])
         return np.asarray(np.where(rows == MISSING, -np.inf, scores), np.float32)
+
+    def _missing(self) -> int:
+        """Items of the day's catalogue that are in neither part of the index."""
+        items = self.catalogue.items
+        wanted = items.filter(pc.equal(items["kind"], "catalogue"))["item_id"]
+        return len(set(wanted.to_pylist()) - set(self.items["item_id"].to_pylist()))
 
     def _leaf_precision(self, found: Rows) -> dict[str, float]:
         """Share of the answers in the query's own leaf, and what drawing items would give.
@@ -284,6 +292,8 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
             f"{asked} queries for {measured['items']} items, expected at least {gate.min_queries}: "
             f"give some products the split `test`, or raise `index.held_out_share`"
         )
+    if measured["missing_items"]:
+        failures.append(f"{measured['missing_items']} items of the catalogue are not in the index")
     needed = min(gate.min_leaf_lift * measured["leaf_chance"], MAX_LEAF_PRECISION)
     if measured["leaf_chance"] < MAX_LEAF_CHANCE and measured["leaf_precision"] < needed:
         failures.append(

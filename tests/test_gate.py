@@ -293,6 +293,7 @@ def measured(**given: Any) -> dict[str, Any]:
         "latency_ms": {"p50": 1.0, "p99": 2.0},
         "leaf_precision": 0.5,
         "leaf_chance": 0.01,
+        "missing_items": 0,
     }
     return {"k": 10, "items": 1000, "slices": [slice_of("all", 500, 0.99)], **figures, **given}
 
@@ -313,6 +314,7 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
     [
         ({}, []),
         ({"slices": []}, []),
+        ({"missing_items": 7}, ["7 items of the catalogue are not in the index"]),
         ({"slices": [slice_of("all", 3, 0.95)]}, []),
         (
             {"slices": [slice_of("all", 3, 0.9499)]},
