@@ -56,7 +56,9 @@ def _index(settings: Settings, ds: date, folder: Path) -> Outcome:
             f"Nothing to index on {ds}. Expected items of kind `catalogue`. "
             f"Received {len(catalogue.items)} of kind `wild`: photos to search by, not to find."
         )
-    apart = _held_out(items, settings, ds)
+    wild = catalogue.items.filter(pc.equal(catalogue.items["kind"], "wild"))
+    asked = pc.any(pc.not_equal(wild["split"], "train")).as_py()
+    apart = _held_out(items, settings, ds, any_item=not asked)
     items = pa.concat_tables([items.filter(~apart), items.filter(apart)])
     store, shards = embedding_store(settings, ds)
     embeddings = store.view(shards, items["pixel_key"].to_pylist())
@@ -111,16 +113,21 @@ def _with_recall(
         effort += max(1, effort // 2)
 
 
-def _held_out(items: pa.Table, settings: Settings, ds: date) -> npt.NDArray[np.bool_]:
-    """bool [items]: products of split `test`, and items that are new today, up to the limits."""
+def _held_out(
+    items: pa.Table, settings: Settings, ds: date, *, any_item: bool
+) -> npt.NDArray[np.bool_]:
+    """bool [items]: products of split `test`, and items that are new today, up to the limits.
+
+    `any_item`: without a test product, take any; else the gate would have nothing to ask.
+    """
     limit = min(settings.index.held_out, int(len(items) * settings.index.held_out_share))
     new = np.array(items["first_seen"].to_pylist()) == ds.isoformat()
     if new.mean() > settings.index.held_out_share:
         new[:] = False  # a first day, or a season: these are the catalogue, not its news
     test = np.array(items["split"].to_pylist()) == "test"
     # By photo digest: as good as random, and the same every day.
-    if not test.any():
-        test[:] = True  # a feed with splits of its own and no test: any item will do
+    if any_item and not test.any():
+        test[:] = True
     order = np.argsort(items["pixel_key"].to_numpy(zero_copy_only=False), kind="stable")
     chosen = np.zeros(len(items), bool)
     chosen[[row for row in order if new[row]][: limit // 2]] = True

@@ -266,7 +266,7 @@ def test_an_index_of_a_former_embedder_is_not_even_asked(shop_copy: CopyShop) ->
 
 def test_an_embedder_that_learned_nothing_is_refused(shop_copy: CopyShop) -> None:
     """Its index is a faithful one, so every other figure is good."""
-    settings = shop_copy(gate=Gate())
+    settings = shop_copy(gate=Gate(slice_queries=10))
     message = refusal(settings)
     found = verdict(settings, DAY_1)
     (failure,) = found["failures"]
@@ -342,6 +342,7 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
             ],
         ),
         ({"leaf_precision": 0.02}, []),
+        ({"leaf_precision": 0.0, "slices": [slice_of("all", 99, 0.99)]}, []),  # too few to judge
         (
             {"leaf_precision": 0.019},
             [

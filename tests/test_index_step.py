@@ -15,7 +15,7 @@ from model.errors import BadInput
 from pipelines import index
 from pipelines.catalogue import read_catalogue
 from pipelines.embed import embedding_store
-from pipelines.index import build_index, read_arrow
+from pipelines.index import _held_out, build_index, read_arrow
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Index, Settings
 from pipelines.step import Partition
@@ -151,3 +151,18 @@ def test_a_catalogue_of_wild_photos_is_refused(shop_copy: CopyShop) -> None:
         f"photos to search by, not to find."
     )
     assert Partition(settings, "index", DAY_1).done() == former
+
+
+@pytest.mark.parametrize(("any_item", "expected"), [(True, 2), (False, 0)])
+def test_without_a_test_product_any_item_is_asked_if_nothing_else_is(
+    any_item: bool, expected: int
+) -> None:
+    items = pa.table(
+        {
+            "split": ["train"] * 20,
+            "first_seen": ["2026-11-01"] * 20,
+            "pixel_key": [f"{number:064x}" for number in range(20)],
+        }
+    )
+    found = _held_out(items, Settings(), DAY_1, any_item=any_item)
+    assert found.sum() == expected
