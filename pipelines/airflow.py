@@ -1,6 +1,7 @@
 """Airflow on SQLite below the root, with our DAGs and nothing else."""
 
 import os
+import sys
 from pathlib import Path
 
 from pipelines.settings import Settings
@@ -16,3 +17,8 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         "LOOKALIKE_ROOT": str(root),
     }
+
+
+def program(name: str) -> str:
+    """A command of this environment, whatever PATH says."""
+    return str(Path(sys.executable).with_name(name))

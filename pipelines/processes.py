@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from model.errors import LookalikeError
-from pipelines.airflow import airflow_environment
+from pipelines.airflow import airflow_environment, program
 from pipelines.settings import Settings, load_settings
 from pipelines.step import digest_of, exit_codes
 
@@ -42,8 +42,10 @@ def up(settings: Settings) -> None:
     (settings.root / "logs").mkdir(parents=True, exist_ok=True)
     if _control(environment, "pid").returncode:
         for command in (["db", "migrate"], ["pools", "set", "gpu", "1", "one training at a time"]):
-            _run([_bin("airflow"), *command], environment, settings.root / "logs" / "airflow.log")
-        subprocess.run([_bin("supervisord"), "-c", str(CONFIG)], env=environment, check=True)
+            _run(
+                [program("airflow"), *command], environment, settings.root / "logs" / "airflow.log"
+            )
+        subprocess.run([program("supervisord"), "-c", str(CONFIG)], env=environment, check=True)
     pages = {
         "search": f"http://{settings.serve.host}:{settings.serve.port}",
         "MLflow": f"http://127.0.0.1:{environment['LOOKALIKE_MLFLOW_PORT']}",
@@ -100,7 +102,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _control(environment: dict[str, str], action: str) -> subprocess.CompletedProcess[bytes]:
-    command = [_bin("supervisorctl"), "-c", str(CONFIG), action]
+    command = [program("supervisorctl"), "-c", str(CONFIG), action]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
@@ -125,10 +127,6 @@ def _answers(url: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def _bin(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
 
 
 if __name__ == "__main__":

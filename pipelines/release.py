@@ -123,9 +123,10 @@ def _check(settings: Settings, digest: str, version: str) -> Bundle:
 
 def _verdict(bundle: Bundle) -> str:
     verdict = bundle.manifest["verdict"]
-    slices = verdict["slices"]
-    recall = f", recall@{verdict['k']} {slices[0]['recall']:.3f}" if slices else ", nothing asked"
-    return ("passed" if verdict["passed"] else "refused") + recall
+    slices = verdict.get("slices", [])
+    k = verdict.get("k")
+    recall = f", recall@{k} {slices[0]['recall']:.3f}" if slices else ", nothing asked"
+    return ("passed" if verdict.get("passed") else "refused") + recall
 
 
 def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> None:

@@ -5,7 +5,7 @@
 Trains from scratch when more of the training photos changed since the embedder was made than
 `train.retrain_above`, or when it is `train.max_age_days` old; otherwise the embedder stays, so
 that the day's other steps only do the day's work. Killed, it goes on from the last whole epoch.
-Cost: 20 s to start, compile and export, then 500 photos of 64 pixels a second on two cores.
+Cost: 20 s to start, compile and export, then 370 to 500 photos of 64 pixels a second on two cores.
 """
 
 import hashlib
