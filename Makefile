@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export LOOKALIKE_ROOT ?= $(HOME_OF_DEMO)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo up down test test-all lint format lock install browser clean
+.PHONY: demo up down test test-all bench lint format lock install browser clean
 
 demo: $(READY) ## The sample shop through Airflow, then real queries
 	$(BIN)/python -m pipelines.demo
@@ -28,6 +28,12 @@ test: $(READY) browser ## What CI runs: everything but the slow tests
 
 test-all: $(READY) browser ## The slow ones too: real scheduler, every extra alone, real photos
 	$(BIN)/python -m pytest -q
+
+BENCHES := $(filter-out figures,$(basename $(notdir $(wildcard tests/bench/*.py))))
+
+bench: $(READY) ## Figures beside peers: make bench NAME=quality, and QUICK=1 for a glance
+	@$(if $(filter $(NAME),$(BENCHES)),,$(error No benchmark `$(NAME)`. Use NAME= one of: $(BENCHES)))
+	$(BIN)/python -m tests.bench.$(NAME)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -40,6 +40,22 @@ def augment(photos: Pixels, rng: np.random.Generator, *, side: int, what: Augmen
     return _erase(_light(moved, rng, what), rng, what)
 
 
+def cutmix(photos: Pixels, rng: np.random.Generator) -> tuple[Pixels, npt.NDArray[np.int64], float]:
+    """Paste a square of another photo of the batch into each (Yun et al. 2019, arXiv 1905.04899).
+
+    uint8 [n, s, s, 3] -> the photos, int64 [n] whose square it is, and the area a photo keeps.
+    The area is drawn evenly; the square lies wholly inside.
+    """
+    side = photos.shape[1]
+    size = int(side * np.sqrt(rng.random()))
+    top, left = rng.integers(0, side - size + 1, 2)
+    other = rng.permutation(len(photos))
+    square = np.s_[:, top : top + size, left : left + size]
+    mixed = photos.copy()
+    mixed[square] = photos[other][square]
+    return mixed, other, 1 - (size / side) ** 2
+
+
 def _ground(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:
     """Replace the ground of some photos that have a plain one."""
     placed, side = photos.copy(), photos.shape[1]
@@ -51,7 +67,7 @@ def _ground(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pix
         top, left = rng.integers(side // 5, side - side // 5 - size, 2)
         piece = Image.fromarray(other[top : top + size, left : left + size])
         filled = np.asarray(piece.resize((side, side), Image.Resampling.BILINEAR))
-        placed[number][mask] = filled[mask]
+        np.copyto(placed[number], filled, where=mask[..., None])
     return placed
 
 
@@ -60,13 +76,18 @@ def plain_ground(photo: Pixels) -> npt.NDArray[np.bool_]:
     sides = photo[:, :2], photo[:, -2:]
     border = np.concatenate([photo[:2], photo[-2:], *(s.swapaxes(0, 1) for s in sides)])
     border = border.reshape(-1, 3)
-    colour = np.median(border, axis=0).astype(np.int16)
-    far = np.abs(photo.astype(np.int16) - colour).max(axis=2)
-    padding = (photo == PADDING).all(axis=2)
-    plain = np.abs(border.astype(np.int16) - colour).max(axis=1) <= GROUND_LEVELS
-    if plain.mean() < GROUND_SHARE:
+    colour = np.partition(border, len(border) // 2, axis=0)[len(border) // 2]
+    if _near(border, colour, GROUND_LEVELS).mean() < GROUND_SHARE:
         return np.zeros(photo.shape[:2], bool)
-    return np.asarray((far <= GROUND_LEVELS) | padding)
+    padding = np.array(PADDING, np.uint8)
+    return _near(photo, colour, GROUND_LEVELS) | _near(photo, padding, 0)
+
+
+def _near(pixels: Pixels, colour: Pixels, levels: int) -> npt.NDArray[np.bool_]:
+    """bool [...]: at most `levels` from `colour` in every channel."""
+    far = np.maximum(pixels, colour) - np.minimum(pixels, colour)
+    red, green, blue = (far[..., channel] <= levels for channel in range(3))
+    return np.asarray(red & green & blue)
 
 
 def _move(photo: Pixels, rng: np.random.Generator, side: int, what: Augmentation) -> Pixels:
@@ -91,13 +112,15 @@ def _move(photo: Pixels, rng: np.random.Generator, side: int, what: Augmentation
 
 
 def _light(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:
-    n = len(photos)
-    shift = rng.uniform(-what.brightness, what.brightness, (n, 1, 1, 1)) * 128
-    contrast = 1 + rng.uniform(-what.brightness, what.brightness, (n, 1, 1, 1))
-    gain = contrast * (1 + rng.uniform(-what.colour, what.colour, (n, 1, 1, 3)))
+    n, _, width, _ = photos.shape
+    shift = rng.uniform(-what.brightness, what.brightness, (n, 1, 1)) * 128
+    contrast = 1 + rng.uniform(-what.brightness, what.brightness, (n, 1, 1))
+    gain = contrast * (1 + rng.uniform(-what.colour, what.colour, (n, 1, 3)))
     offset = 128 + shift - 128 * contrast
-    lit = photos * gain.astype(np.float32) + offset.astype(np.float32)
-    return np.clip(lit, 0, 255).astype(np.uint8)
+    # Whole rows: NumPy is five times slower over an axis of three.
+    lit = photos.reshape(n, -1, width * 3) * np.tile(gain.astype(np.float32), width)
+    lit += offset.astype(np.float32)
+    return np.clip(lit, 0, 255, out=lit).astype(np.uint8).reshape(photos.shape)
 
 
 def _erase(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:

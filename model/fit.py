@@ -1,13 +1,10 @@
-"""The training loop: AdamW, a warm-up and a cosine, a checkpoint after every epoch.
+"""The classifier stage: photos of a leaf and of known attributes, augmented and perhaps mixed.
 
-The order of the photos and every augmentation follow from (seed, epoch, batch), and the optimizer
-is part of the checkpoint: a run that is killed and started again ends like one that was not.
+The order of the photos and every change to them follow from (seed, epoch, batch).
 """
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,14 +12,17 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from model.augment import Augmentation, augment
-from model.errors import BadInput, LookalikeError
+from model import attributes
+from model.augment import Augmentation, augment, cutmix
+from model.errors import BadInput
 from model.hierarchy import Loss, accuracy_by_level
+from model.loop import Array, Batch, Epoch, Rows, Schedule, Stage, device_count, run
 from model.pixels import Pixels
 from model.taxonomy import Taxonomy
 
+MIN_SIDE = 8  # pixels, of a progressive size
+
 Ids = npt.NDArray[np.int32]
-Array = npt.NDArray[np.float32]
 
 
 class PixelSource(Protocol):
@@ -38,55 +38,15 @@ class PixelSource(Protocol):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos and the leaf id of each, int32 [n]."""
+    """Photos and what is known of each."""
 
     pixels: PixelSource
-    leaf: Ids
+    leaf: Ids  # [n]
+    attributes: Mapping[str, Ids] = field(default_factory=dict)  # [n] each, UNKNOWN where it is
+    product: Rows | None = None  # [n], equal for the views of a product; None: each its own
 
     def __len__(self) -> int:
         return len(self.leaf)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float  # the peak
-    weight_decay: float
-    warmup_share: float
-    balance: float  # 0: leaves as often as in the data; 1: all leaves equally often
-    seed: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of the curves."""
-
-    epoch: int
-    loss: float
-    validation: dict[str, float]  # accuracy by level
-    images_per_second: float
-
-
-def compile_model(model: keras.Model, loss: Loss, schedule: Schedule, batches: int) -> None:
-    """Set optimizer and loss; `batches` is the length of an epoch."""
-    steps = max(1, batches * schedule.epochs)
-    warmup = max(1, round(steps * schedule.warmup_share))
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=schedule.learning_rate / 100,
-        decay_steps=max(1, steps - warmup),
-        alpha=0.01,
-        warmup_target=schedule.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0
-    )
-    # Norms and offsets have nothing to overfit with.
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(optimizer=optimizer, loss={"logits": loss}, jit_compile=_has_gpu())
 
 
 def fit(
@@ -103,63 +63,149 @@ def fit(
 ) -> list[Epoch]:
     """Train `model` in place, from the last checkpoint in `checkpoints` if there is one.
 
-    Raises BadInput without photos, LookalikeError when the loss is no longer a number.
+    Raises BadInput without photos or for an impossible schedule, Diverged when the loss is no
+    longer a number, Damaged for a checkpoint that cannot be read.
     """
+    check(model, train, schedule)
+    batches = -(-len(train) // schedule.batch_size)
+
+    def lesson(epoch: int) -> Callable[[int], Batch]:
+        rows = draw_rows(train.leaf, schedule, epoch, batches * schedule.batch_size)
+        side = side_of(schedule, epoch, train.pixels.shape[1])
+
+        def make(number: int) -> Batch:
+            mine = rows[number * schedule.batch_size :][: schedule.batch_size]
+            rng = np.random.default_rng([schedule.seed, epoch, number])
+            pixels = augment(train.pixels[mine], rng, side=side, what=Augmentation())
+            targets = targets_of(model, train, mine)
+            if rng.random() < schedule.mix:
+                pixels, other, kept = cutmix(pixels, rng)
+                targets = {
+                    name: kept * target + np.float32(1 - kept) * target[other]
+                    for name, target in targets.items()
+                }
+            return Batch(mine, pixels, targets)
+
+        return make
+
+    losses, weights = head_losses(train, loss, schedule)
+    stage = Stage(
+        schedule=schedule,
+        batches=batches,
+        losses=losses,
+        weights=weights,
+        lesson=lesson,
+        validate=lambda: validate(model, taxonomy, validation),
+        checkpoints=checkpoints,
+    )
+    return run(model, stage, on_epoch=on_epoch, on_batch=on_batch)
+
+
+def predict(model: keras.Model, pixels: PixelSource, batch_size: int = 256) -> Array:
+    """Leaf odds float32 [n, leaves]."""
+    return softmax(outputs(model, pixels, ("logits",), batch_size)["logits"])
+
+
+def embed(model: keras.Model, pixels: PixelSource, batch_size: int = 256) -> Array:
+    """Embeddings float32 [n, D], not of length one."""
+    return outputs(model, pixels, ("embedding",), batch_size)["embedding"]
+
+
+def outputs(
+    model: keras.Model, pixels: PixelSource, names: tuple[str, ...], batch_size: int = 256
+) -> dict[str, Array]:
+    """The named outputs [n, d] for photos as they are."""
+    parts: dict[str, list[Array]] = {
+        name: [np.empty((0, model.output[name].shape[-1]), np.float32)] for name in names
+    }
+    for start in range(0, len(pixels), batch_size):
+        found = model(pixels[start : start + batch_size], training=False)
+        for name in names:
+            parts[name].append(keras.ops.convert_to_numpy(found[name]))
+    return {name: np.concatenate(each) for name, each in parts.items()}
+
+
+def softmax(logits: Array) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), np.float32)
+
+
+# What both stages need.
+
+
+def check(model: keras.Model, train: Photos, schedule: Schedule) -> None:
+    """Raises BadInput without photos or for an impossible schedule or attribute."""
     if not len(train):
         raise BadInput("Nothing to train on. Expected at least one photo of split `train`.")
-    batches = -(-len(train) // schedule.batch_size)
-    compile_model(model, loss, schedule, batches)
-    history = _restore(model, checkpoints)
-    for epoch in range(len(history), schedule.epochs):
-        started = time.monotonic()
-        losses = []
-        for batch, (pixels, leaf) in enumerate(_epoch(train, schedule, epoch)):
-            value = float(model.train_on_batch(pixels, {"logits": leaf}))
-            if not np.isfinite(value):
-                raise LookalikeError(
-                    f"The loss is {value} in epoch {epoch}, batch {batch}. Expected a number. "
-                    f"Lower `train.learning_rate` ({schedule.learning_rate})."
-                )
-            losses.append(value)
-            on_batch(epoch, batch)
-        seconds = time.monotonic() - started
-        found = accuracy_by_level(taxonomy, validation.leaf, predict(model, validation.pixels))
-        history.append(Epoch(epoch, float(np.mean(losses)), found, round(len(train) / seconds, 1)))
-        _save(model, history, checkpoints)
-        on_epoch(history[-1])
-    return history
-
-
-def predict(
-    model: keras.Model, pixels: PixelSource, batch_size: int = 256
-) -> npt.NDArray[np.float32]:
-    """Leaf odds float32 [n, leaves]."""
-    parts = [
-        keras.ops.convert_to_numpy(
-            keras.ops.softmax(model(pixels[start : start + batch_size], training=False)["logits"])
+    devices = device_count(model)
+    if schedule.batch_size % devices:
+        raise BadInput(
+            f"Cannot share a batch equally. Expected `train.batch_size` to be a multiple of the "
+            f"{devices} devices. Received: {schedule.batch_size}."
         )
-        for start in range(0, len(pixels), batch_size)
-    ]
-    leaves = model.output["logits"].shape[-1]
-    return np.concatenate([np.empty((0, leaves), np.float32), *parts])
+    if not schedule.sizes or schedule.sizes[-1] != 1:
+        raise BadInput(
+            f"Expected the last of `train.sizes` to be 1, the size that searches see. "
+            f"Received: {schedule.sizes}."
+        )
+    lost = [name for name in train.attributes if attributes.PREFIX + name not in model.output]
+    if lost:
+        raise BadInput(
+            f"The network has no head for the attribute {lost[0]!r}. Expected an output "
+            f"{attributes.PREFIX + lost[0]!r}. Build it with the attributes of the photos."
+        )
 
 
-def _has_gpu() -> bool:
-    """XLA pays on a GPU; on two CPU cores it took 15 % longer a step and 10 s more to compile."""
-    return bool(keras.distribution.list_devices("gpu"))
+def draw_rows(leaf: Ids, schedule: Schedule, epoch: int, count: int) -> Rows:
+    """int64 [count] of an epoch: evenly over the photos, or rather over the leaves.
 
-
-def _epoch(train: Photos, schedule: Schedule, epoch: int) -> Iterator[tuple[Pixels, Ids]]:
+    The last batch is filled up, so that the network sees one shape.
+    """
     rng = np.random.default_rng([schedule.seed, epoch])
-    order = rng.choice(len(train), len(train), p=_odds(train.leaf, schedule.balance))
     if schedule.balance == 0:
-        order = rng.permutation(len(train))
-    side = train.pixels.shape[1]
-    for batch, start in enumerate(range(0, len(order), schedule.batch_size)):
-        rows = order[start : start + schedule.batch_size]
-        draws = np.random.default_rng([schedule.seed, epoch, batch])
-        pixels = augment(train.pixels[rows], draws, side=side, what=Augmentation())
-        yield pixels, train.leaf[rows]
+        return np.resize(rng.permutation(len(leaf)), count)
+    return rng.choice(len(leaf), count, p=_odds(leaf, schedule.balance))
+
+
+def side_of(schedule: Schedule, epoch: int, full: int) -> int:
+    """Pixels of a side in this epoch (progressive resizing, Howard 2018)."""
+    part = min(epoch * len(schedule.sizes) // schedule.epochs, len(schedule.sizes) - 1)
+    return max(min(MIN_SIDE, full), round(full * schedule.sizes[part]))
+
+
+def targets_of(model: keras.Model, photos: Photos, rows: Rows) -> dict[str, Array]:
+    """A one-hot target [rows, values] for the leaf and each attribute, zeros where unknown."""
+    ids = {"logits": photos.leaf, **_heads(photos)}
+    return {
+        name: attributes.shares(each[rows], model.output[name].shape[-1])
+        for name, each in ids.items()
+    }
+
+
+def head_losses(
+    photos: Photos, loss: Loss, schedule: Schedule
+) -> tuple[dict[str, Loss], dict[str, float]]:
+    """Loss and weight of the leaf's head and of each attribute's."""
+    heads = _heads(photos)
+    return (
+        {"logits": loss, **dict.fromkeys(heads, attributes.attribute_loss)},
+        {"logits": 1.0, **dict.fromkeys(heads, schedule.attribute_weight)},
+    )
+
+
+def validate(model: keras.Model, taxonomy: Taxonomy, photos: Photos) -> dict[str, float]:
+    """Accuracy at each level, and of each attribute over the photos that have it."""
+    heads = {name: ids for name, ids in _heads(photos).items() if name in model.output}
+    found = outputs(model, photos.pixels, ("logits", *heads))
+    levels = accuracy_by_level(taxonomy, photos.leaf, softmax(found["logits"]))
+    for name, ids in heads.items():
+        share = attributes.accuracy(ids, found[name])
+        if share is not None:
+            levels[name] = share
+    return levels
+
+
+def _heads(photos: Photos) -> dict[str, Ids]:
+    return {attributes.PREFIX + name: ids for name, ids in photos.attributes.items()}
 
 
 def _odds(leaf: Ids, balance: float) -> npt.NDArray[np.float64]:
@@ -167,26 +213,3 @@ def _odds(leaf: Ids, balance: float) -> npt.NDArray[np.float64]:
     _, inverse, counts = np.unique(leaf, return_inverse=True, return_counts=True)
     weight = counts[inverse].astype(np.float64) ** -balance
     return np.asarray(weight / weight.sum())
-
-
-def _save(model: keras.Model, history: list[Epoch], folder: Path) -> None:
-    """The rename of `history.json` is the commit; it names the weights that belong to it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"epoch-{len(history)}.weights.h5"
-    model.save_weights(folder / name)
-    staged = folder / ".history.json"
-    staged.write_text(json.dumps({"weights": name, "epochs": [asdict(epoch) for epoch in history]}))
-    staged.replace(folder / "history.json")
-    for other in folder.glob("epoch-*.weights.h5"):
-        if other.name != name:
-            other.unlink()
-
-
-def _restore(model: keras.Model, folder: Path) -> list[Epoch]:
-    try:
-        state = json.loads((folder / "history.json").read_bytes())
-    except FileNotFoundError:
-        return []
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(folder / state["weights"])
-    return [Epoch(**epoch) for epoch in state["epochs"]]

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.pca import Reducer
+from model.reducer import Reducer
 
 EMBEDDING, LEAF, VECTOR = "embedding", "leaf", "vector"
 

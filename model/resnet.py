@@ -1,13 +1,11 @@
 """A residual network for product photos, of any depth and width, trained from scratch.
 
 He et al. 2015 (arXiv 1512.03385) with the cheap gains of He et al. 2018 (1812.01187): average
-pooling before a strided shortcut, and residual branches that start at zero. The embedding is the
-pooled last stage behind a batch norm without offset (Luo et al. 2019, 1903.07071): centred, so
-that its cosine and that of its PCA agree.
+pooling before a strided shortcut, and residual branches that start at zero. Beside it, if wanted,
+the shallow branch of VisNet (Shankar et al. 2017, 1703.02344).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import keras
 
@@ -16,44 +14,18 @@ from model.errors import BadInput
 MAX_STAGES = 5
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Blocks of each stage and channels of the first; later stages halve the side, double them."""
+def stages(x: keras.KerasTensor, blocks: Sequence[int], width: int) -> dict[str, keras.KerasTensor]:
+    """Normalised pixels [n, s, s, 3] -> maps `stem` and `stage1`, `stage2`, .. by name.
 
-    blocks: Sequence[int]
-    width: int
-
-    @property
-    def dimensions(self) -> int:
-        return int(self.width * 2 ** (len(self.blocks) - 1))
-
-
-def build(
-    architecture: Architecture,
-    leaves: int,
-    *,
-    mean: Sequence[float],
-    deviation: Sequence[float],
-    side: int | None = None,
-) -> keras.Model:
-    """uint8 [n, side, side, 3] -> dict of named intermediates, `embedding` [n, d], `logits`.
-
-    `mean` and `deviation` are per channel, 0 to 255. Without `side` any side is accepted.
+    `blocks` of each stage and channels of the first; later stages halve the side, double the
+    channels. Raises BadInput for what cannot be built.
     """
-    blocks, width = tuple(architecture.blocks), architecture.width
-    if not 1 <= len(blocks) <= MAX_STAGES or min(*blocks, width, leaves) < 1:
+    blocks = tuple(blocks)
+    if not 1 <= len(blocks) <= MAX_STAGES or min(*blocks, width) < 1:
         raise BadInput(
             f"Cannot build the network. Expected 1 to {MAX_STAGES} stages, and at least one block "
-            f"in each, one channel and one leaf. "
-            f"Received: blocks={blocks}, width={width}, leaves={leaves}."
+            f"in each and one channel. Received: blocks={blocks}, width={width}."
         )
-    pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
-    # Not keras.layers.Normalization: its constants become inputs of the exported ONNX graph.
-    x = keras.layers.Rescaling(
-        [1 / d for d in deviation],
-        [-m / d for m, d in zip(mean, deviation, strict=True)],
-        name="normalise",
-    )(pixels)
     x = _conv_norm(x, width, 3, stride=2, name="stem")
     out = {"stem": (x := keras.layers.ReLU(name="stem_relu")(x))}
     for stage, count in enumerate(blocks):
@@ -61,12 +33,20 @@ def build(
             stride = 2 if block == 0 and stage > 0 else 1
             x = _block(x, width * 2**stage, stride, f"stage{stage + 1}_{block + 1}")
         out[f"stage{stage + 1}"] = x
-    out["pooled"] = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
-    out["embedding"] = keras.layers.BatchNormalization(
-        center=False, momentum=0.9, name="embedding", dtype="float32"
-    )(out["pooled"])
-    out["logits"] = keras.layers.Dense(leaves, name="leaf", dtype="float32")(out["embedding"])
-    return keras.Model(pixels, out, name="resnet")
+    return out
+
+
+def shallow(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    """Normalised pixels [n, s, s, 3] -> a map [n, s / 32, s / 32, 2 width] of two convolutions.
+
+    It sees a quarter of the side and little of its surroundings: colour and pattern, not parts.
+    """
+    x = keras.layers.AveragePooling2D(4, padding="same", name="shallow_subsample")(x)
+    x = _conv_norm(x, width, 5, stride=2, name="shallow_a")
+    x = keras.layers.ReLU(name="shallow_a_relu")(x)
+    x = _conv_norm(x, 2 * width, 3, stride=1, name="shallow_b")
+    x = keras.layers.ReLU(name="shallow_b_relu")(x)
+    return keras.layers.MaxPooling2D(4, padding="same", name="shallow")(x)
 
 
 def _conv_norm(

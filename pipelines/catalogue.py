@@ -32,7 +32,7 @@ def read_items(settings: Settings, ds: date) -> pa.Table:
 
 def read_taxonomy(settings: Settings, ds: date) -> Taxonomy:
     path = Partition(settings, "ingest", ds).output / "taxonomy.json"
-    return Taxonomy(tuple(json.loads(path.read_bytes())["leaves"]))
+    return Taxonomy.from_json(path.read_bytes())
 
 
 def read_catalogue(settings: Settings, ds: date) -> Catalogue:

@@ -4,15 +4,17 @@
 
 Truth is the exact neighbours in the full embedding, before any reduction, for queries that are
 not in the base index: a gate that asks with indexed vectors, or takes its truth after PCA, reads
-up to 30 points too high. What the reducer loses and what the engine loses are told apart. The
-verdict is written either way; a no ends with exit code 3. Cost: 3 s to start, then a matrix
-product of queries x items.
+up to 30 points too high. What the reducer, the embedder's precision and the engine lose are told
+apart. Every precision of `embed.precisions` is asked, and the fastest that passes every bound is to
+serve; without float32 passing there is none. The verdict is written either way; a no ends with
+exit code 3. Cost: 3 s to start, then a matrix product of queries x items.
 """
 
 import json
 import time
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,11 @@ import pyarrow.compute as pc
 import structlog
 
 from model.errors import LookalikeError, Refused, SpaceMismatch
-from model.evaluators import hit_rates, lower_bound, recall_by_query
+from model.evaluators import Values, hit_rates, lower_bound, recall_by_query
+from model.reducer import Reducer
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.embed import embedding_store
+from pipelines.forms import Form, read_forms
 from pipelines.index import build_index, read_arrow
 from pipelines.queries import Queries, read_queries
 from pipelines.reduce import read_reducer, space_id
@@ -35,6 +39,7 @@ from serving.bundle import verify
 from serving.engine import Engine
 from serving.engines import load_index
 from serving.exact import ExactIndex
+from serving.graph import Precision
 from serving.index import MISSING, Index, Rows, Vectors
 from serving.ledger import Entry, read_ledger
 
@@ -46,6 +51,7 @@ SELF_MATCH_ITEMS = 20_000
 CHURN_QUERIES = 500
 MAX_LEAF_CHANCE = 0.3  # where most items are of one category, being right by chance is easy
 MAX_LEAF_PRECISION = 0.9
+MIN_GAIN = 1.1  # of speed: fewer bits than float32 must earn what they lose
 SELF_SCORE_SLACK = 1e-3  # an item's own score is 1 up to quantisation
 
 
@@ -57,7 +63,9 @@ def run(settings: Settings, ds: date) -> Report:
         "ingest": Partition(settings, "ingest", ds).done().digest,  # the wild photos
         "space": space_id(settings, ds),
         "champion": now.bundle if now else "",
+        "embed": Partition(settings, "embed", ds).done().digest,
         "settings": settings.gate.model_dump_json(),
+        "precisions": settings.embed.model_dump_json(),
     }
     report = run_step(
         settings, "gate", ds, inputs=inputs, body=lambda folder: _gate(settings, ds, folder)
@@ -72,10 +80,13 @@ def run(settings: Settings, ds: date) -> Report:
 
 def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
     bench = Bench.open(settings, ds)
-    verdict = judge(bench.measure(), settings.gate)
+    measured = bench.measure()
+    verdicts = [judge({**measured, **bench.ask(form)}, settings.gate) for form in bench.forms]
+    verdict = choose(verdicts, bench.absent)
+    served = next(form for form in bench.forms if form.precision == verdict["precision"])
     verdict["bytes_per_item"] = Partition(settings, "index", ds).done().details["bytes_per_item"]
     verdict["space_id"] = space_id(settings, ds)
-    verdict["churn"] = bench.churn(ds)
+    verdict["churn"] = bench.churn(ds, served)
     (folder / VERDICT).write_text(json.dumps(verdict, indent=1))
     from pipelines.gate_run import log_gate  # MLflow takes seconds to import
 
@@ -87,6 +98,7 @@ def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
             "passed": verdict["passed"],
             "recall": overall.get("recall"),
             "lower_bound": overall.get("lower_bound"),
+            "precision": verdict["precision"],
             "p99_ms": verdict["latency_ms"]["p99"],
             "coverage": verdict["coverage"],
             "failures": verdict["failures"],
@@ -103,9 +115,11 @@ class Bench:
     catalogue: Catalogue
     index: Index
     base: Vectors  # reduced, [n, d]
-    asked: Vectors  # reduced, [q, d]
     full_base: Vectors  # [n, D]
-    full_asked: Vectors  # [q, D]
+    full_asked: Vectors  # in float32, [q, D]
+    reducer: Reducer
+    forms: list[Form]  # float32 first
+    absent: dict[Precision, str]  # precisions that were asked for, and why there are none
     items: Any  # Arrow table of all items, base first
 
     @classmethod
@@ -124,7 +138,10 @@ class Bench:
         queries = read_queries(catalogue, items.slice(facts["base"]), ds)
         store, shards = embedding_store(settings, ds)
         full_base = store.view(shards, items["pixel_key"][: facts["base"]].to_pylist())[:]
-        full_asked = store.view(shards, queries.items["pixel_key"].to_pylist())[:]
+        asked_keys = queries.items["pixel_key"].to_pylist()
+        full_asked = store.view(shards, asked_keys)[:]
+        photos = catalogue.pixels.view(catalogue.shards, asked_keys)
+        forms, absent = read_forms(settings, ds, photos, full_asked)
         vectors = np.load(output / "vectors.npy", mmap_mode="r", allow_pickle=False)
         return cls(
             settings=settings,
@@ -132,39 +149,45 @@ class Bench:
             catalogue=catalogue,
             index=load_index(output / "index", facts["description"]),
             base=vectors[: facts["base"]],
-            asked=read_reducer(settings, ds)(full_asked),
             full_base=full_base,
             full_asked=full_asked,
+            reducer=read_reducer(settings, ds),
+            forms=forms,
+            absent=absent,
             items=items,
         )
 
     def measure(self) -> dict[str, Any]:
-        """Every figure that the verdict rests on."""
-        k = self.settings.gate.k
-        found, _ = self.index.search(self.asked, k)
-        exact, _ = ExactIndex(self.base).search(self.asked, k)
-        _, truth = ExactIndex(self.full_base).search(self.full_asked, k)
-        recall = recall_by_query(self._full_scores(found), truth, k)
-        reduced = recall_by_query(self._full_scores(exact), truth, k)
-        masks = {"all": np.ones(len(self.queries), bool), **self.queries.slices}
+        """The figures that the queries' precision does not touch."""
         return {
-            "k": k,
+            "k": self.settings.gate.k,
             "items": len(self.base),
             "missing_items": self._missing(),
-            "slices": [
-                self._slice(name, recall[mask], reduced[mask])
-                for name, mask in masks.items()
-                if mask.any()
-            ],
-            **self._leaf_precision(found),
-            "wild_photos": self._wild_hits(),
             "latency_ms": self._latency(),
             **self._self_match(),
         }
 
-    def churn(self, ds: date) -> dict[str, float | None]:
+    def ask(self, form: Form) -> dict[str, Any]:
+        """The figures of the answers to queries in this form of the embedder."""
+        k, asked = self.settings.gate.k, self.reducer(form.full)
+        found, _ = self.index.search(asked, k)
+        precise, _ = ExactIndex(self.base).search(asked, k)
+        recalls = np.stack([self._reduced, self._recall(precise), self._recall(found)])
+        masks = {"all": np.ones(len(self.queries), bool), **self.queries.slices}
+        return {
+            "precision": form.precision,
+            "photos_per_second": form.photos_per_second,
+            "cosine": _least_cosine(form.full, self.full_asked),
+            "slices": [
+                self._slice(name, recalls[:, mask]) for name, mask in masks.items() if mask.any()
+            ],
+            **self._leaf_precision(found),
+            "wild_photos": self._wild_hits(found),
+        }
+
+    def churn(self, ds: date, form: Form) -> dict[str, float | None]:
         """Share of the champion's ten answers that are others now, beside that of two builds."""
-        k, asked = self.settings.gate.k, self.asked[:CHURN_QUERIES]
+        k, asked = self.settings.gate.k, self.reducer(form.full[:CHURN_QUERIES])
         found, _ = self.index.search(asked, k)
         again = build_index(self.base, asked, self.settings)
         noise = 1 - _overlap(found, again.search(asked, k)[0]) if len(asked) else 0.0
@@ -184,21 +207,36 @@ class Bench:
         ours, theirs = self._ids(found, self.items), self._ids(rows, engine.items)
         return {"against_champion": round(1 - _overlap(ours, theirs), 4), "noise": round(noise, 4)}
 
-    def _slice(self, name: str, recall: "npt.NDArray[np.float64]", reduced: Any) -> dict[str, Any]:
+    def _slice(self, name: str, recalls: Values) -> dict[str, Any]:
+        """`recalls` [3, queries]: after the reducer, then the precision, then the engine."""
+        reduced, precise, recall = recalls.mean(axis=1)
         rounds = self.settings.gate.bootstrap_rounds
         return {
             "slice": name,
-            "queries": len(recall),
-            "recall": round(float(recall.mean()), 4),
-            "lower_bound": round(lower_bound(recall, rounds), 4),
-            "reducer_loss": round(1 - float(reduced.mean()), 4),
-            "engine_loss": round(float(reduced.mean() - recall.mean()), 4),
+            "queries": recalls.shape[1],
+            "recall": round(float(recall), 4),
+            "lower_bound": round(lower_bound(recalls[-1], rounds), 4),
+            "reducer_loss": round(float(1 - reduced), 4),
+            "precision_loss": round(float(reduced - precise), 4),
+            "engine_loss": round(float(precise - recall), 4),
         }
 
-    def _full_scores(self, rows: Rows) -> Vectors:
-        """Full-space cosines [q, k] of found rows, -inf where none was found."""
+    @cached_property
+    def _truth(self) -> Vectors:
+        """Full-space cosines [q, k] of the nearest there are."""
+        return ExactIndex(self.full_base).search(self.full_asked, self.settings.gate.k)[1]
+
+    @cached_property
+    def _reduced(self) -> Values:
+        """Recall of each query where only the reducer loses."""
+        asked = self.reducer(self.full_asked)
+        return self._recall(ExactIndex(self.base).search(asked, self.settings.gate.k)[0])
+
+    def _recall(self, rows: Rows) -> Values:
+        """Of each query, by the full-space cosines of the rows found [q, k]."""
         scores = np.einsum("qd,qkd->qk", self.full_asked, self.full_base[rows])
-        return np.asarray(np.where(rows == MISSING, -np.inf, scores), np.float32)
+        found = np.where(rows == MISSING, -np.inf, scores).astype(np.float32)
+        return recall_by_query(found, self._truth, self.settings.gate.k)
 
     def _missing(self) -> int:
         """Items of the day's catalogue that are in neither part of the index."""
@@ -224,13 +262,12 @@ class Bench:
             "leaf_chance": round(float(chance), 4),
         }
 
-    def _wild_hits(self) -> dict[str, float]:
+    def _wild_hits(self, found: Rows) -> dict[str, float]:
         """Is the right product, or at least its leaf, among the first answers to a wild photo?"""
         wild = self.queries.slices.get("wild")
         if wild is None:
             return {}
-        rows, _ = self.index.search(self.asked[wild], self.settings.gate.k)
-        hits = {}
+        rows, hits = found[wild], {}
         for name, column in (("product", "product_id"), ("leaf", "category")):
             indexed = np.array(self.items[column].to_pylist()[: len(self.base)])
             wanted = np.array(self.queries.items[column].to_pylist())[wild]
@@ -244,7 +281,7 @@ class Bench:
 
     def _latency(self) -> dict[str, float]:
         """Milliseconds of one search for one query, engine alone."""
-        asked = self.asked if len(self.asked) else self.base
+        asked = self.reducer(self.full_asked) if len(self.queries) else self.base
         rounds = []
         for _ in range(LATENCY_ROUNDS):
             times = []
@@ -284,7 +321,8 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
             failures.append(
                 f"slice `{row['slice']}`: recall@{measured['k']} is at least "
                 f"{row['lower_bound']:.3f}, expected {bound:.2f} (reducer loses "
-                f"{row['reducer_loss']:.3f}, engine {row['engine_loss']:.3f})"
+                f"{row['reducer_loss']:.3f}, {measured['precision']} {row['precision_loss']:.3f}, "
+                f"engine {row['engine_loss']:.3f})"
             )
     asked = sum(row["queries"] for row in measured["slices"] if row["slice"] == "all")
     if asked < gate.min_queries and measured["items"] >= gate.judge_from_items:
@@ -312,10 +350,38 @@ def judge(measured: dict[str, Any], gate: Gate) -> dict[str, Any]:
     return {"passed": not failures, "failures": failures, **measured}
 
 
+def choose(verdicts: list[dict[str, Any]], absent: dict[Precision, str]) -> dict[str, Any]:
+    """The verdict on the fastest precision that passes, and `precisions`: every one beside it.
+
+    The first is that on float32: where it fails, the day does, as the others only come near it,
+    and it stays where another is hardly faster.
+    """
+    exact, *others = verdicts
+    enough = MIN_GAIN * exact["photos_per_second"]
+    good = [each for each in others if each["passed"] and each["photos_per_second"] >= enough]
+    fastest = max(good, key=lambda each: float(each["photos_per_second"]), default=exact)
+    chosen = fastest if exact["passed"] else exact
+    columns = ("precision", "passed", "failures", "photos_per_second", "cosine", "slices")
+    tried = [{name: verdict[name] for name in columns} for verdict in verdicts]
+    tried += [
+        {"precision": precision, "passed": False, "failures": [why], "photos_per_second": None,
+         "cosine": None, "slices": []}
+        for precision, why in absent.items()
+    ]  # fmt: skip
+    return {**chosen, "precisions": tried}
+
+
 def _champion_before(root: Path, ds: date) -> Entry | None:
     """What served when no bundle of this day or a later one had: the same before and after it."""
     earlier = list(takewhile(lambda entry: entry.ds < ds, read_ledger(root)))
     return earlier[-1] if earlier else None
+
+
+def _least_cosine(first: Vectors, second: Vectors) -> float | None:
+    """Over the rows of two arrays of unit vectors."""
+    if not len(first):
+        return None
+    return round(float(np.einsum("nd,nd->n", first, second).min()), 5)
 
 
 def _overlap(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:

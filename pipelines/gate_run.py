@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from pipelines.settings import Settings
 from pipelines.tracking import client, experiment_id, plot_style
 
+LOGGED = ("recall", "lower_bound", "reducer_loss", "precision_loss", "engine_loss")
 GOOD, BAD, PALE = "#2a6f97", "#c1121f", "#a9c6d9"
 
 
@@ -17,12 +18,21 @@ def log_gate(settings: Settings, ds: date, verdict: dict[str, Any]) -> None:
     run = tracker.create_run(
         experiment_id(settings),
         run_name=f"gate {ds}",
-        tags={"ds": str(ds), "step": "gate", "passed": str(verdict["passed"])},
+        tags={
+            "ds": str(ds),
+            "step": "gate",
+            "passed": str(verdict["passed"]),
+            "precision": verdict["precision"],
+        },
     )
     for row in verdict["slices"]:
         name = "".join(c if c.isalnum() or c in " _-" else "_" for c in row["slice"])
-        for figure in ("recall", "lower_bound", "reducer_loss", "engine_loss"):
+        for figure in LOGGED:
             tracker.log_metric(run.info.run_id, f"{figure}/{name}", row[figure])
+    for row in verdict["precisions"]:
+        for figure in ("photos_per_second", "cosine"):
+            if row[figure] is not None:
+                tracker.log_metric(run.info.run_id, f"{figure}/{row['precision']}", row[figure])
     for name in ("coverage", "self_match"):
         tracker.log_metric(run.info.run_id, name, verdict[name])
     for name, value in verdict["latency_ms"].items():
@@ -55,7 +65,7 @@ def draw_gate(verdict: dict[str, Any]) -> Figure:
         axes.set(
             xlim=(max(0.0, lowest - 0.1), 1.0),
             xlabel="white: lower 95 % bound    black: threshold    pale: too few queries to judge",
-            title=f"recall@{verdict['k']} against full-space truth: "
+            title=f"recall@{verdict['k']} of {verdict['precision']} against full-space truth: "
             f"{'passed' if verdict['passed'] else 'refused'}",
         )
     return figure

@@ -4,16 +4,16 @@
 
 Every later step reads what this one writes, so each item here has a photo that was there, a leaf
 whose id never moves, and a split that no look-alike crosses. Bad rows go to quarantine with a
-reason; too many of them fail the step and leave the old state.
+reason; too many of them fail the step and leave the old state. Items follow their category when
+it is renamed, merged, split or retired (`ingest.moved`), also those that the feed leaves out.
 
 Measured on 2 cores: 4,000 photos of 10 KB in 3 s, the next day with 1 % changed in 0.4 s, and 2 s
 before either to import pandas and pandera.
 """
 
 import hashlib
-import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ import pyarrow.parquet as pq
 
 from model.errors import BadInput
 from model.taxonomy import Taxonomy
-from pipelines.categories import read_paths
+from pipelines.categories import read_paths, rearranged
 from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
+from pipelines.moved import brought_back, is_retired, is_split_up, refusals, renamed, set_apart
 from pipelines.photos import Fault, Photo, read_photos
 from pipelines.settings import Ingest, Settings, Tolerance
 from pipelines.splits import assign
@@ -42,7 +43,7 @@ from pipelines.step import (
     previous_day,
     run_step,
 )
-from pipelines.tables import read_table
+from pipelines.tables import Frame, read_table
 
 ITEMS = pa.schema(
     [
@@ -92,12 +93,13 @@ def run(settings: Settings, ds: date) -> Report:
     _catch_up(settings, ds)
     feed = _feed(settings, ds)
     former = previous_day(settings, "ingest", ds)
-    tree = settings.ingest.taxonomy
+    tree, moved = settings.ingest.taxonomy, settings.ingest.moved
     inputs = {
         "feed": feed.digest,
         "previous": former.done().digest if former else "",
         "settings": settings.ingest.model_dump_json(),
         "taxonomy": file_digest(tree) if tree and tree.is_file() else "",
+        "moved": file_digest(moved) if moved and moved.is_file() else "",
     }
 
     def body(folder: Path) -> Outcome:
@@ -155,15 +157,16 @@ def _catch_up(settings: Settings, ds: date) -> None:
 def _former(partition: Partition | None) -> Former:
     if partition is None:
         return Former(ITEMS.empty_table(), Taxonomy(()))
-    leaves = json.loads((partition.output / "taxonomy.json").read_bytes())["leaves"]
-    return Former(pq.read_table(partition.output / "items.parquet"), Taxonomy(tuple(leaves)))
+    taxonomy = Taxonomy.from_json((partition.output / "taxonomy.json").read_bytes())
+    items = pq.read_table(partition.output / "items.parquet")
+    return Former(brought_back(items, taxonomy), taxonomy)
 
 
 def _ingest(settings: Settings, ds: date, former: Former, folder: Path) -> Outcome:
     source = Partition(settings, "feed", ds).output
     feed = read_table(source / "feed.parquet")
-    tree = settings.ingest.taxonomy
-    checked = check(feed, known=read_paths(tree) if tree else None)
+    taxonomy, known = _taxonomy(settings.ingest, former.taxonomy, feed)
+    checked = check(feed, known=known)
     quarantine = [
         {**row, "image": feed.at[row["row"], "image"]} for row in checked.refused.to_pylist()
     ]
@@ -183,15 +186,38 @@ def _ingest(settings: Settings, ds: date, former: Former, folder: Path) -> Outco
     gone = checked.rows.filter(checked.rows["deleted"])["item_id"].to_pylist()
     stay = _with_ids(stay, today["item_id"].to_pylist() + gone, keep=False)
     items = pa.concat_tables([stay.select(today.column_names), today]).sort_by("item_id")
+    retired = is_retired(items, taxonomy)
+    out, items = items.filter(retired), items.filter(pc.invert(retired))
     if not len(items):
         raise BadInput(
             f"No item is left for {ds}. Expected at least one in the feed or from the day before. "
             f"Received {len(feed)} rows, {len(gone)} of them deleted. Check the feed."
         )
-    taxonomy = former.taxonomy.extended(items["category"].to_pylist())
-    items = _placed(items, taxonomy, settings.ingest)
-    _write(folder, items, quarantine, taxonomy)
-    return Outcome(len(items), _details(items, former, quarantine, taxonomy))
+    settled = set_apart(renamed(items, taxonomy), taxonomy)
+    taxonomy = taxonomy.extended(settled["category"].to_pylist())
+    placed = _placed(settled, taxonomy, settings.ingest)
+    _write(folder, placed, quarantine + refusals(out), taxonomy)
+    former = replace(former, items=_with_ids(former.items, out["item_id"].to_pylist(), keep=False))
+    details = _details(placed, former, quarantine, taxonomy)
+    if taxonomy.moved:
+        split_up = pc.sum(is_split_up(placed, taxonomy)).as_py()
+        details |= {
+            "straddling": details["straddling"] - split_up,
+            "renamed": pc.sum(pc.not_equal(items["category"], settled["category"])).as_py(),
+            "split_up": split_up,
+            "retired": len(out),
+        }
+    return Outcome(len(placed), details)
+
+
+def _taxonomy(
+    options: Ingest, taxonomy: Taxonomy, feed: Frame
+) -> tuple[Taxonomy, frozenset[str] | None]:
+    """The day's taxonomy before its new leaves, and the only paths that a feed may use."""
+    known = read_paths(options.taxonomy) if options.taxonomy else None
+    if options.moved is not None:
+        taxonomy = rearranged(taxonomy, options.moved, feed["category"].dropna(), known)
+    return taxonomy, known and known | taxonomy.moved.keys()
 
 
 def _photograph(
@@ -292,7 +318,7 @@ def _write(
     pq.write_table(items.combine_chunks(), folder / "items.parquet", compression="zstd")
     bad = sorted(({name: row[name] for name in QUARANTINE.names} for row in quarantine), key=str)
     pq.write_table(pa.Table.from_pylist(bad, QUARANTINE), folder / "quarantine.parquet")
-    (folder / "taxonomy.json").write_text(json.dumps({"leaves": taxonomy.leaves}, indent=1))
+    (folder / "taxonomy.json").write_text(taxonomy.to_json())
 
 
 def _details(
@@ -309,7 +335,7 @@ def _details(
         "deleted": len(former.items) - int(known.sum()),
         "quarantined": len(quarantine),
         "reasons": dict(sorted(reasons.items())),
-        "leaves": len(taxonomy.leaves),
+        "leaves": int(taxonomy.open.sum()),
         "new_leaves": len(taxonomy.leaves) - len(former.taxonomy.leaves),
         "straddling": items["split"].to_pylist().count("none"),
     }

@@ -159,7 +159,9 @@ def _check_dead(dead: list[DeadLetter], photos: int, limit: Tolerance, *, first:
 
 
 def _check_categories(vocabulary: list[str], settings: Settings, ds: date) -> None:
-    unknown = set(vocabulary) - set(read_taxonomy(settings, ds).leaves)
+    taxonomy = read_taxonomy(settings, ds)
+    # Days before a move were counted under the former names.
+    unknown = set(vocabulary) - set(taxonomy.leaves) - taxonomy.moved.keys()
     if unknown:
         raise BadInput(
             f"TF-Transform counted categories that the taxonomy lacks: {sorted(unknown)[:5]}. "

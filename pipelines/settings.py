@@ -7,7 +7,7 @@ which wins: `LOOKALIKE_ROOT=/srv/shop`, `LOOKALIKE_TRAIN__EPOCHS=30`.
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,7 @@ class Ingest(Tolerance):
     feed: str | None = None  # a table that `ingest` imports itself, such as feeds/{ds}.parquet
     snapshot: bool = False  # True: a feed is the whole catalogue, what it lacks is deleted
     taxonomy: Path | None = None  # CSV `category,parent`; without it the feed's paths are the tree
+    moved: Path | None = None  # CSV `former,now`: categories renamed, merged, split or retired
     split_shares: tuple[float, float] = (0.1, 0.1)  # val and test, of products
     near_duplicate_bits: PositiveInt = Field(12, le=15)  # of 256
 
@@ -68,18 +69,46 @@ class Preprocess(Tolerance):
             raise ValueError(str(error)) from error
 
 
+class Metric(Section):
+    """The stage after the classifier: triplets of photos (VisNet)."""
+
+    epochs: NonNegativeInt = 0  # 0: no such stage
+    learning_rate: float = Field(0.003, gt=0)
+    margin: float = Field(0.4, gt=0)  # by which a cosine to a positive must exceed a negative's
+    weight: float = Field(8.0, gt=0)  # of the triplet loss beside the classifier's 1
+    in_class: float = Field(0.3, ge=0, le=1)  # share of negatives of the anchor's own leaf
+
+
 class Train(Section):
+    """The classifier stage. What `recipe` leaves out only says when and where to train."""
+
+    backbone: str = "resnet"  # or `keras.applications.NAME`, or `keras_hub:FOLDER` of a preset
+    weights: Path | None = None  # weights of such a backbone, a local file; else from scratch
     blocks: tuple[PositiveInt, ...] = (1, 1, 1, 1)  # residual blocks in each stage
     width: PositiveInt = 24  # channels of the first stage; each later stage doubles them
+    shallow: bool = False  # VisNet's parallel branch of few layers, for colour and pattern
+    taps: tuple[str, ...] = ("embedding",)  # outputs joined in the embedding: stem, stage1, ..
     epochs: PositiveInt = 16
+    sizes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0,)  # of the side, in equal parts
     batch_size: PositiveInt = 32
     learning_rate: float = Field(0.003, gt=0)  # peak of the cosine, for one batch of batch_size
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.1, ge=0, lt=1)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    robustness: float = Field(0.0, ge=0, lt=1)  # of the loss against wrong labels; 0: none
     balance: float = Field(0.5, ge=0, le=1)  # 0: as the catalogue; 1: every leaf equally often
     parent_weight: float = Field(0.5, ge=0)  # of each ancestor level's loss beside the leaf's 1
+    attributes: tuple[str, ...] = ()  # heads beside the taxonomy: `brand`, or a feed attribute
+    attribute_weight: float = Field(0.2, ge=0)  # of each such head's loss beside the leaf's 1
+    mix: float = Field(0.0, ge=0, le=1)  # chance that a batch has photos pasted into each other
+    averaging: float = Field(0.0, ge=0, lt=1)  # of the weights over steps; 0: none
+    metric: Metric = Metric()
+    projection: float = Field(0.5, ge=0, le=1)  # share of dimensions kept, evened out; 0: none
+    reviewed: Path | None = None  # CSV `item_id,verdict`: labels that a person calls right or wrong
+    start: Literal["scratch", "warm"] = "scratch"  # warm: from the embedder of the day before
+    warm_epochs: PositiveInt = 6  # instead of `epochs`, after a warm start
     mixed_precision: bool = False
+    devices: NonNegativeInt = 1  # train on so many in parallel; 0: all there are
     seed: int = 0
     retrain_above: float = Field(0.05, ge=0)  # share of training photos that changed; 0: any
     max_age_days: PositiveInt = 7  # retrain after this many days, if anything changed
@@ -87,11 +116,15 @@ class Train(Section):
     @property
     def recipe(self) -> str:
         """All that shapes the network, without what only says when to train."""
-        return self.model_dump_json(exclude={"retrain_above", "max_age_days"})
+        return self.model_dump_json(
+            exclude={"retrain_above", "max_age_days", "devices", "reviewed"}
+        )
 
 
 class Reduce(Section):
-    dimensions: PositiveInt = 128
+    dimensions: PositiveInt | Literal["auto"] = "auto"  # the fewest that the gate would pass
+    max_loss: float = Field(0.01, ge=0, lt=1)  # and that lose no more than this share of quality
+    method: Literal["auto", "pca", "whiten", "truncate"] = "pca"
 
 
 class Index(Section):
@@ -99,6 +132,11 @@ class Index(Section):
     held_out: PositiveInt = 1000  # at most so many catalogue items stay out of the base index
     held_out_share: float = Field(0.1, ge=0, le=0.5)
     target_recall: float = Field(0.98, gt=0, le=1)  # of the engine alone; sets its search effort
+
+
+class Embed(Section):
+    precisions: tuple[Literal["float32", "bfloat16", "int8"], ...] = ("float32", "int8")
+    calibration_photos: PositiveInt = 512  # of the catalogue, for the ranges of int8
 
 
 class Gate(Section):
@@ -138,6 +176,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     preprocess: Preprocess = Preprocess()
     train: Train = Train()
+    embed: Embed = Embed()
     reduce: Reduce = Reduce()
     index: Index = Index()
     gate: Gate = Gate()

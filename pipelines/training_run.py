@@ -1,5 +1,6 @@
-"""The MLflow run of a training: parameters, curves, accuracy by level, confusion."""
+"""The MLflow run of a training: parameters, curves, accuracy, what each space is worth."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -8,11 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from model.fit import Epoch
+from model.loop import Epoch
+from model.retrieval import Vectors
+from pipelines.evaluation import Evaluation
+from pipelines.evaluation_figures import draw_evaluation, draw_spaces
+from pipelines.exam import Exam
 from pipelines.settings import Settings
 from pipelines.tracking import client, experiment_id, plot_style
 
 RUN_FILE = "mlflow_run.txt"
+EMBEDDED, BEFORE_METRIC = "embedding", "before the metric stage"  # spaces that are compared
+
+Spaces = Mapping[str, Vectors]  # of the exam's photos, by name
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,25 @@ class TrainingRun:
         }
         for name, value in values.items():
             tracker.log_metric(self.run_id, name, value, step=epoch.epoch)
+
+    def log_evaluation(self, evaluation: Evaluation, exam: Exam, vectors: Spaces) -> None:
+        """The table of all spaces, its plot, and what each space finds, as a picture."""
+        tracker = client(self.settings)
+        for name, value in evaluation.metrics(EMBEDDED).items():
+            tracker.log_metric(self.run_id, name, value)
+        titles, rows = evaluation.rows()
+        if not rows:
+            return  # a shop without photos to ask with
+        columns = {title: [row[n] for row in rows] for n, title in enumerate(titles)}
+        tracker.log_table(self.run_id, columns, "evaluation.json")
+        tracker.log_figure(self.run_id, draw_evaluation(evaluation), "evaluation.png")
+        by_layer = {name: found for name, found in vectors.items() if name != BEFORE_METRIC}
+        sheet = draw_spaces(exam, by_layer, title="Neighbours by layer")
+        tracker.log_image(self.run_id, sheet, "neighbours_by_layer.png")
+        if BEFORE_METRIC in vectors:
+            pair = {name: vectors[name] for name in (BEFORE_METRIC, EMBEDDED)}
+            sheet = draw_spaces(exam, pair, title="Neighbours before and after the metric stage")
+            tracker.log_image(self.run_id, sheet, "neighbours_metric_stage.png")
 
     def finish(
         self,

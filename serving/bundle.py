@@ -5,7 +5,7 @@
     index/           the base index, over the first `base` items
     vectors.npy      float32 [items, d]; the items after `base` are searched exactly
     items.arrow      one row an item, in the order of the vectors
-    taxonomy.json    leaf paths, in the order of the embedder's leaf output
+    taxonomy.json    leaf paths, in the order of the embedder's leaf output, and what moved since
     verdict.json     what the gate measured
     transform/       the TF-Transform graph and vocabularies of the day
 
@@ -45,7 +45,7 @@ class Bundle:
 
     @property
     def taxonomy(self) -> Taxonomy:
-        return Taxonomy(tuple(json.loads((self.folder / "taxonomy.json").read_bytes())["leaves"]))
+        return Taxonomy.from_json((self.folder / "taxonomy.json").read_bytes())
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> str:

@@ -38,7 +38,9 @@ class Engine:
         manifest = bundle.manifest
         self.bundle = bundle
         self.embedder = Embedder(bundle.folder / "embedder.onnx", threads=threads)
-        self.leaves = bundle.taxonomy.leaves
+        taxonomy = bundle.taxonomy
+        self.leaves = taxonomy.leaves
+        self._categories, self._category_of_leaf = taxonomy.answers
         self.vectors: Vectors = np.load(
             bundle.folder / "vectors.npy", mmap_mode="r", allow_pickle=False
         )
@@ -101,9 +103,13 @@ class Engine:
         ]
 
     def _category(self, odds: Vectors, best: int = 3) -> list[dict[str, Any]]:
-        order = np.argsort(-odds)[:best]
+        """The likeliest of today's categories; leaves that moved since training count for those."""
+        names = self._categories
+        # The last is of leaves that are no category any more.
+        today = np.bincount(self._category_of_leaf, odds, len(names) + 1)[:-1]
         return [
-            {"path": self.leaves[leaf], "confidence": round(float(odds[leaf]), 4)} for leaf in order
+            {"path": names[number], "confidence": round(float(today[number]), 4)}
+            for number in np.argsort(-today)[:best]
         ]
 
 

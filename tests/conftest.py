@@ -48,7 +48,7 @@ def two_days(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settin
 def retrained(two_days: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The second day again, by another recipe: another embedder, reducer, index and bundle."""
     root = tmp_path_factory.mktemp("retrained") / "root"
-    recipe = Train(width=8, blocks=(1, 1), epochs=1, seed=1)
+    recipe = Train(width=8, blocks=(1, 1), epochs=1, projection=0.75, seed=1)
     settings = copy_shop(two_days, root, train=recipe)
     ledger = settings.root / LEDGER  # the first day serves, as when the second day began
     ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])

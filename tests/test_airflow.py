@@ -33,7 +33,7 @@ dimensions = {dimensions}
 [gate]
 min_recall = {min_recall}
 """
-USUAL = RECIPE.format(dimensions=12, min_recall=0.5)
+USUAL = RECIPE.format(dimensions=8, min_recall=0.5)
 BLOCKED = RECIPE.format(dimensions=1, min_recall=1.0)
 SECONDS_OF_A_RUN = 8 * 60
 SUCCESS = dict.fromkeys(STEPS, ("success", 1))

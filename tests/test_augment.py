@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.augment import Augmentation, augment, plain_ground
+from model.augment import Augmentation, augment, cutmix, plain_ground
 from model.pixels import Pixels
 
 STILL = Augmentation(
@@ -123,6 +123,33 @@ def test_erasing_draws_one_grey_square_over_its_share_of_the_photos() -> None:
     np.testing.assert_array_equal(draw(batch, STILL), batch)
     everywhere = draw(batch, Augmentation(**{**vars(STILL), "erase": 1.0}))
     assert everywhere.any(axis=(1, 2, 3)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 6), side=st.integers(1, 24), seed=st.integers(0, 2**32))
+def test_cutmix_pastes_one_square_of_another_photo(n: int, side: int, seed: int) -> None:
+    batch = photos(n, side, seed=1)
+    kept_batch = batch.copy()
+    mixed, other, kept = cutmix(batch, np.random.default_rng(seed))
+    np.testing.assert_array_equal(batch, kept_batch)
+    assert sorted(other) == list(range(n))
+    foreign = np.arange(n) != other
+    changed = (mixed != batch).any(axis=3)
+    assert not changed[~foreign].any()
+    size = round(side * np.sqrt(1 - kept))
+    assert kept == pytest.approx(1 - (size / side) ** 2)
+    for number in np.flatnonzero(foreign & (size > 0)):
+        differs = changed[number]
+        rows, columns = np.nonzero(differs)
+        assert max(np.ptp(rows), np.ptp(columns)) < size
+        np.testing.assert_array_equal(mixed[number][differs], batch[other[number]][differs])
+
+
+def test_cutmix_keeps_every_share_with_the_same_chance() -> None:
+    batch = photos(2, 64)
+    kept = [cutmix(batch, np.random.default_rng(seed))[2] for seed in range(600)]
+    assert np.mean(kept) == pytest.approx(0.51, abs=0.04)
+    assert np.histogram(kept, 4, (0, 1))[0] == pytest.approx([150] * 4, abs=50)
 
 
 # The ground.

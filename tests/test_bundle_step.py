@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
 from conftest import CopyShop
+from onnx import numpy_helper
 from tiny_shop import DAY_1, DAY_2, forget, rewrite
 
 from model.errors import Damaged, Refused
-from model.pca import unit
+from model.reducer import unit
 from pipelines import bundle
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_taxonomy
@@ -21,6 +23,7 @@ from pipelines.settings import Settings
 from pipelines.step import Partition, file_digest, files_below
 from serving.bundle import Bundle, verify
 from serving.champion import self_test
+from serving.embedder import Embedder
 from serving.engine import Engine
 
 
@@ -41,20 +44,22 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
     verdict = (Partition(shop, "gate", DAY_1).output / "verdict.json").read_bytes()
     files = manifest.pop("files")
     created = manifest.pop("created")
-    cosine = manifest.pop("parity_cosine")
+    cosines = {name: manifest.pop(name) for name in ("parity_cosine", "precision_cosine")}
     assert manifest == {
         "schema_version": 1,
         "ds": DAY_1.isoformat(),
         "space_id": space_id(shop, DAY_1),
         "pixel_spec": shop.preprocess.pixel_spec,
         "embedder": train["embedder"],
+        "precision": json.loads(verdict)["precision"],
         "trained": train["trained"],
         "mlflow_run": train["mlflow_run"],
         "index": index["description"],
         "counts": {"base": index["base"], "held_out": index["held_out"]},
         "verdict": json.loads(verdict),
     }
-    assert 0.9999 <= cosine <= 1.0001
+    assert 0.9999 <= cosines["parity_cosine"] <= 1.0001
+    assert 0.99 <= cosines["precision_cosine"] <= 1.0001
     assert created.endswith("+00:00")
     assert {name.split("/")[0] for name in files} == {
         "embedder.onnx", "index", "items.arrow", "taxonomy.json", "transform", "vectors.npy",
@@ -63,7 +68,8 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
     assert Partition(shop, "bundle", DAY_1).done().details == {
         "bundle": found.digest,
         "space_id": space_id(shop, DAY_1),
-        "parity_cosine": cosine,
+        "precision": manifest["precision"],
+        **cosines,
         "megabytes": round(sum(p.stat().st_size for p in files_below(found.folder)) / 1e6, 2),
     }
 
@@ -162,11 +168,66 @@ def test_an_index_of_other_vectors_is_never_bundled(shop_copy: CopyShop) -> None
     with pytest.raises(Refused) as caught:
         bundle.run(settings, DAY_1)
     assert str(caught.value).startswith(
-        "The fused embedder does not give the vectors of the index. Expected a cosine of at "
-        "least 0.9999. Received: 0.9"
+        "The fused float32 embedder does not give the vectors of the index. Expected a cosine of "
+        "at least 0.9999. Received: 0.9"
     )
     assert stored(settings) == before
     assert Partition(settings, "bundle", DAY_1).done() == former
+
+
+def choose(settings: Settings, precision: str) -> None:
+    """As if the gate had found this one the fastest."""
+
+    def chosen(folder: Path) -> None:
+        (folder / "chosen").write_text(precision)
+
+    report = rewrite(settings, "gate", DAY_1, chosen)
+    details = {**report.details, "precision": precision}
+    path = Partition(settings, "gate", DAY_1).folder / "report.json"
+    path.write_text(report.model_copy(update={"details": details}).model_dump_json())
+
+
+def test_the_precision_that_the_gate_chose_is_bundled_alone(shop_copy: CopyShop) -> None:
+    cosines = {}
+    for precision in ("float32", "int8"):
+        settings = shop_copy(precision)
+        choose(settings, precision)
+        bundle.run(settings, DAY_1)
+        found = sealed(settings, DAY_1)
+        assert found.manifest["precision"] == precision
+        assert [name for name in found.manifest["files"] if name.endswith(".onnx")] == [
+            "embedder.onnx"
+        ]
+        assert Embedder(found.folder / "embedder.onnx").precision == precision
+        self_test(Engine(found))
+        cosines[precision] = found.manifest["precision_cosine"]
+    assert 0.99 < cosines["int8"] < cosines["float32"]
+
+
+def test_another_network_in_eight_bits_is_never_bundled(shop_copy: CopyShop) -> None:
+    """The float32 one is that of the index; the one that would serve is not."""
+    settings = shop_copy()
+
+    def of_noise(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        path = folder / "embedder.int8.onnx"
+        model = onnx.load(path)
+        for value in model.graph.initializer:
+            if value.data_type == onnx.TensorProto.INT8 and value.dims:
+                weights = numpy_helper.to_array(value)
+                noise = rng.integers(-127, 128, weights.shape, np.int8)
+                value.CopyFrom(numpy_helper.from_array(noise, value.name))
+        path.unlink()
+        onnx.save(model, path)
+
+    rewrite(settings, "embed", DAY_1, of_noise)
+    choose(settings, "int8")
+    with pytest.raises(Refused) as caught:
+        bundle.run(settings, DAY_1)
+    assert str(caught.value).startswith(
+        "The fused int8 embedder does not give the vectors of the index. Expected a cosine of at "
+        "least 0.99. Received: "
+    )
 
 
 def test_a_damaged_bundle_is_made_again_or_refused(shop_copy: CopyShop) -> None:

@@ -223,7 +223,7 @@ def facts(**changed: object) -> Callable[[Path], None]:
     [
         (swap_vectors, "The index does not find its own items. Expected 90% of 20 at rank 1. "),
         (fewer_leaves, "The embedder is not of this taxonomy. Expected 2 leaves. Found: 6. "),
-        (other_embedder, "InvalidProtobuf: [ONNXRuntimeError] : 7 : INVALID_PROTOBUF"),
+        (other_embedder, "embedder.onnx is no graph. Expected one in ONNX."),
         (wider_vectors, f"Wrong query shape. Expected [queries, {2 * DIMENSIONS}]. "),
         (
             facts(pixel_spec="decode|orient|resize(64)|pad"),

@@ -26,7 +26,7 @@ width = 8
 blocks = [1, 1]
 epochs = 2
 [reduce]
-dimensions = 12
+dimensions = 8
 [gate]
 min_recall = 0.5
 """

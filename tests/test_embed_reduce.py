@@ -1,19 +1,27 @@
 """Embeddings by content, and the reducer that is kept with its embedder."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import pyarrow.compute as pc
+import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, forget
+from onnx import TensorProto, helper
+from tiny_shop import DAY_1, DAY_2, forget, rewrite
 
-from model.pca import fit_pca
+from model.errors import BadInput
+from model.quantise import quantise
+from model.reducer import fit_pca
 from pipelines import embed, reduce
 from pipelines.catalogue import pixel_store, read_catalogue, read_shards
-from pipelines.embed import embedding_store
+from pipelines.embed import embedder_path, embedding_store
 from pipelines.reduce import read_reducer, space_id
-from pipelines.settings import Preprocess, Reduce, Settings
+from pipelines.settings import Embed, Preprocess, Reduce, Settings
 from pipelines.step import Partition, Report, file_digest
+from pipelines.tracking import client
 from serving.embedder import Embedder
 
 
@@ -51,9 +59,10 @@ def test_the_report_of_embed(shop: Settings) -> None:
     assert report.rows == done(shop, "preprocess", DAY_1).details["decoded"]
     assert report.details == {
         "embedder": done(shop, "train", DAY_1).details["embedder"],
-        "dimensions": 16,
+        "dimensions": embedding_store(shop, DAY_1)[0].shape[0],
         "new_shards": len(shards(shop, DAY_1)),
         "kept_shards": 0,
+        "precisions": "float32 int8",
     }
 
 
@@ -99,20 +108,93 @@ def test_a_new_embedder_fills_every_shard_and_leaves_the_old_ones(retrained: Set
     assert {path.name for path in old.iterdir()} == {path.name for path in new.iterdir()}
 
 
+def test_the_int8_form_is_calibrated_on_training_photos(shop: Settings, tmp_path: Path) -> None:
+    catalogue = read_catalogue(shop, DAY_1)
+    items = catalogue.items.filter(pc.equal(catalogue.items["split"], "train"))
+    keys = sorted(set(items["pixel_key"].to_pylist()))
+    photos = catalogue.pixels.view(catalogue.shards, keys)[:]
+    assert 200 < len(photos) <= shop.embed.calibration_photos
+    quantise(embedder_path(shop, DAY_1, "float32"), photos, tmp_path / "again.onnx")
+    path = embedder_path(shop, DAY_1, "int8")
+    assert path.parent == Partition(shop, "embed", DAY_1).output
+    assert path.read_bytes() == (tmp_path / "again.onnx").read_bytes()
+    assert Embedder(path).precision == "int8"
+
+
+def test_the_int8_form_stays_with_its_embedder(two_days: Settings, retrained: Settings) -> None:
+    """Its ranges are those of the day it was made on, or queries would move every day."""
+    first, second = (embedder_path(two_days, ds, "int8") for ds in (DAY_1, DAY_2))
+    assert file_digest(first) == file_digest(second)
+    inputs = [done(two_days, "embed", ds).inputs for ds in (DAY_1, DAY_2)]
+    assert inputs[0]["calibrated_on"] == inputs[1]["calibrated_on"]
+    assert file_digest(embedder_path(retrained, DAY_2, "int8")) != file_digest(first)
+
+
+def test_other_precisions_embed_nothing_again(shop_copy: CopyShop) -> None:
+    settings = shop_copy(embed=Embed(precisions=("float32", "bfloat16")))
+    report = embed.run(settings, DAY_1)
+    assert (report.reused, report.rows, report.details["new_shards"]) == (False, 0, 0)
+    assert report.details["precisions"] == "float32 bfloat16"
+    assert Embedder(embedder_path(settings, DAY_1, "bfloat16")).precision == "bfloat16"
+    with pytest.raises(BadInput) as caught:
+        embedder_path(settings, DAY_1, "int8")
+    assert str(caught.value) == f"`embed` made no int8 embedder for {DAY_1}. Run it again."
+
+
+def mean_colours(folder: Path) -> None:
+    """Another network in the place of the embedder: one that has nothing to quantise."""
+    make = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["embedding"], axes=[1, 2], keepdims=0),
+        helper.make_node("Softmax", ["embedding"], ["leaf"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean colours",
+        [make("pixels", TensorProto.UINT8, ["n", 32, 32, 3])],
+        [make(name, TensorProto.FLOAT, ["n", 3]) for name in ("embedding", "leaf")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "embedder.onnx").unlink()
+    onnx.save(model, folder / "embedder.onnx")
+
+
+def test_a_network_without_an_int8_form_serves_in_float32(shop_copy: CopyShop) -> None:
+    settings = shop_copy(embed=Embed(calibration_photos=8))
+    rewrite(settings, "train", DAY_1, mean_colours)
+    assert embed.run(settings, DAY_1).details["precisions"] == "float32"
+    with pytest.raises(BadInput) as caught:
+        embedder_path(settings, DAY_1, "int8")
+    assert str(caught.value) == (
+        "Cannot make an int8 embedder of this graph. Expected convolutions after the first. "
+        "Received none. Take int8 out of `embed.precisions`."
+    )
+
+
 def test_the_reducer_is_the_pca_of_the_day(shop: Settings) -> None:
     embeddings = all_embeddings(shop, DAY_1)
     wanted, found = fit_pca([embeddings], 12), read_reducer(shop, DAY_1)
     np.testing.assert_allclose(found.components, wanted.components, atol=1e-5)
     report = done(shop, "reduce", DAY_1)
-    path = Partition(shop, "reduce", DAY_1).output / "reducer.npz"
+    output = Partition(shop, "reduce", DAY_1).output
+    curve = json.loads((output / "curve.json").read_bytes())
+    (point,) = curve["points"]
     assert report.details == {
         "kept": False,
-        "from": 16,
+        "method": "pca",
+        "from": 12,
         "to": 12,
         "explained": round(float(found.explained.sum()), 5),
-        "reducer": file_digest(path)[:16],
+        "reducer": file_digest(output / "reducer.npz")[:16],
+        "compression": 1.0,
+        "loss": round(point["loss"], 4),
+        "recall": round(point["recall"], 4),
+        "floor": round(point["floor"], 4),
     }
     assert report.rows == len(embeddings)
+    assert (curve["width"], point["method"], point["dimensions"]) == (12, "pca", 12)
+    assert point["recall"] == 1
 
 
 def test_the_reducer_stays_with_its_embedder(two_days: Settings) -> None:
@@ -128,14 +210,44 @@ def test_a_new_embedder_gets_a_new_reducer(retrained: Settings) -> None:
     assert report.details["reducer"] != done(retrained, "reduce", DAY_1).details["reducer"]
 
 
-def test_more_dimensions_than_there_are_keep_all(shop_copy: CopyShop) -> None:
-    settings = shop_copy(reduce=Reduce(dimensions=500))
-    report = reduce.run(settings, DAY_1)
-    assert {name: report.details[name] for name in ("kept", "to", "explained")} == {
-        "kept": False,
-        "to": 16,
-        "explained": 1.0,
-    }
+def test_more_dimensions_than_there_are_are_refused(shop_copy: CopyShop) -> None:
+    with pytest.raises(BadInput) as caught:
+        reduce.run(shop_copy(reduce=Reduce(dimensions=17)), DAY_1)
+    assert str(caught.value) == (
+        "Cannot reduce to 17 dimensions. Expected 1 to 12, the width of the embedding. "
+        "Lower `reduce.dimensions`, or set it to `auto`."
+    )
+
+
+def test_dimensions_are_chosen_by_the_curve(shop_copy: CopyShop) -> None:
+    settings = shop_copy(reduce=Reduce(dimensions="auto", method="auto", max_loss=0.05))
+    details = reduce.run(settings, DAY_1).details
+    output = Partition(settings, "reduce", DAY_1).output
+    points = json.loads((output / "curve.json").read_bytes())["points"]
+    assert {point["method"] for point in points} == {"pca", "whiten", "truncate"}
+    chosen = [
+        point
+        for point in points
+        if (point["method"], point["dimensions"]) == (details["method"], details["to"])
+    ]
+    assert [(point["keeps_quality"], point["keeps_neighbours"]) for point in chosen] == [
+        (True, True)
+    ]
+    assert details["compression"] == round(12 / details["to"], 2)
+    assert read_reducer(settings, DAY_1).components.shape == (12, details["to"])
+    tracker = client(settings)
+    run = tracker.get_run(details["mlflow_run"])
+    assert run.data.tags["step"] == "reduce"
+    assert run.data.params["chosen"] == f"{details['method']} {details['to']}"
+    assert run.data.metrics["dimensions"] == details["to"]
+    names = {artifact.path for artifact in tracker.list_artifacts(run.info.run_id)}
+    assert names == {"curve.json", "curve.png"}
+    # The same rule on the same photos is no new choice; another rule is.
+    assert reduce.run(settings, DAY_1).reused
+    gate = settings.gate.model_copy(update={"min_recall": 1.0})
+    strict = settings.model_copy(update={"gate": gate})
+    again = reduce.run(strict, DAY_1)
+    assert (again.reused, again.details["to"]) == (False, 12)
 
 
 def test_the_space_changes_with_each_of_its_parts(
@@ -160,6 +272,7 @@ def test_what_embed_wrote_names_its_shards(shop: Settings) -> None:
     path = Partition(shop, "embed", DAY_1).output / "embeddings.json"
     assert json.loads(path.read_bytes()) == {
         "embedder": done(shop, "train", DAY_1).details["embedder"],
-        "dimensions": 16,
+        "dimensions": Embedder(embedder_path(shop, DAY_1, "float32")).dimensions,
         "shards": shards(shop, DAY_1),
+        "not_made": {},
     }

@@ -7,32 +7,42 @@ import numpy as np
 import onnx
 import pytest
 
+from model.backbone import Network, build
 from model.errors import BadInput
-from model.export import export_embedder
+from model.export import embedder, export_embedder
 from model.fuse import fuse_reducer
-from model.pca import Array, Reducer, fit_pca, unit
-from model.resnet import Architecture, build
+from model.reducer import Array, Reducer, fit_pca, unit
+from model.taps import DEFAULT, Taps, measure, spaces
 from serving.embedder import BATCH, Embedder
 
 SIDE, LEAVES, DIMENSIONS, REDUCED = 24, 5, 16, 6
 
 
-def pixels(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, SIDE, SIDE, 3), dtype=np.uint8)
+def pixels(n: int, seed: int = 0, side: int = SIDE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
+def network(**options: object) -> keras.Model:
     """With weights as after training: no branch is zero, no norm is that of a fresh network."""
     keras.utils.set_random_seed(4)
-    network = build(Architecture((1, 1), 8), LEAVES, mean=[120.0] * 3, deviation=[60.0] * 3)
+    model = build(
+        Network(**{"blocks": (1, 1), "width": 8, **options}),  # type: ignore[arg-type]
+        LEAVES,
+        mean=[120.0] * 3,
+        deviation=[60.0] * 3,
+    )
     rng = np.random.default_rng(5)
-    for variable in network.weights:
+    for variable in model.weights:
         if variable.name in {"gamma", "moving_variance"}:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
         elif variable.name in {"beta", "moving_mean"}:
             variable.assign(rng.uniform(-0.5, 0.5, variable.shape))
-    return network
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return network()
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +152,108 @@ def test_other_pixels_are_refused(fused: Path, shape: tuple[int, ...]) -> None:
         f"Wrong pixels for this embedder. Expected [n, {SIDE}, {SIDE}, 3]. "
         f"Received: {list(shape)}. Was the pixel spec changed without retraining?"
     )
+
+
+def agrees(model: keras.Model, path: Path, side: int = SIDE, taps: Taps = DEFAULT) -> np.ndarray:
+    """Export `model`, hold the graph to the Keras one, and give its vectors of 20 photos."""
+    batch = pixels(20, side=side)
+    export_embedder(model, side, path, taps)
+    assert [value.name for value in onnx.load(path).graph.input] == ["pixels"]
+    vectors, odds = Embedder(path, threads=1).embed(batch)
+    expected = embedder(model, side, taps)(batch, training=False)
+    np.testing.assert_allclose(vectors, expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(odds, expected["leaf"], atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(20), atol=1e-5)
+    return vectors
+
+
+def test_taps_are_part_of_the_exported_graph(tmp_path: Path) -> None:
+    model = network(shallow=True)
+    taps = measure(model, ("embedding", "stage1*0.5", "shallow"), [pixels(40)])
+    vectors = agrees(model, tmp_path / "taps.onnx", taps=taps)
+    assert vectors.shape == (20, 32 + 8 + 16)
+    taps.save(tmp_path / "taps.json")
+    again = agrees(model, tmp_path / "again.onnx", taps=Taps.load(tmp_path / "taps.json"))
+    np.testing.assert_array_equal(again, vectors)
+    alone = spaces(model, taps)(pixels(20))
+    factors = {name: w / 2.5 for name, w in (("embedding", 1), ("stage1", 0.5), ("shallow", 1))}
+    expected = np.concatenate([alone[name] * f**0.5 for name, f in factors.items()], axis=1)
+    np.testing.assert_allclose(vectors, expected, atol=1e-4)
+
+
+def test_a_network_trained_in_bfloat16_is_exported_in_float32(tmp_path: Path) -> None:
+    mixed = network(mixed_precision=True)
+    vectors = agrees(mixed, tmp_path / "mixed.onnx")
+    np.testing.assert_array_equal(vectors, agrees(network(), tmp_path / "plain.onnx"))
+    types = {value.data_type for value in onnx.load(tmp_path / "mixed.onnx").graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 not in types
+
+
+def test_averaged_weights_are_exported(tmp_path: Path) -> None:
+    model = network()
+    average = keras.optimizers.AdamW(0.05, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer=average, loss={"logits": "sparse_categorical_crossentropy"})
+    for step in range(3):
+        model.train_on_batch(pixels(8, step), {"logits": np.arange(8) % LEAVES})
+    last = agrees(model, tmp_path / "last.onnx")
+    average.finalize_variable_values(model.trainable_variables)
+    assert np.abs(agrees(model, tmp_path / "average.onnx") - last).max() > 1e-3
+
+
+def test_an_application_is_exported(tmp_path: Path) -> None:
+    vectors = agrees(network(backbone="keras.applications.MobileNet"), tmp_path / "it.onnx", 32)
+    assert vectors.shape == (20, 1024)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ConvNeXtTiny",
+        "DenseNet121",
+        "EfficientNetB0",
+        "EfficientNetV2B0",
+        "InceptionResNetV2",
+        "InceptionV3",
+        "MobileNetV2",
+        "MobileNetV3Small",
+        "NASNetMobile",
+        "ResNet50",
+        "ResNet50V2",
+        "VGG16",
+        "Xception",
+    ],
+)
+def test_every_family_of_applications_is_exported(name: str, tmp_path: Path) -> None:
+    agrees(network(backbone=f"keras.applications.{name}"), tmp_path / "it.onnx", 96)
+
+
+def small(*layers: keras.Layer) -> keras.Model:
+    """A network of one's own with the outputs that an export needs."""
+    keras.utils.set_random_seed(2)
+    x = given = keras.Input((None, None, 3), dtype="uint8")
+    for layer in (keras.layers.Rescaling(1 / 255), *layers):
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = {"embedding": x, "logits": keras.layers.Dense(LEAVES)(x)}
+    return keras.Model(given, outputs)
+
+
+def test_layers_that_onnx_lacks_are_put_in_its_words(tmp_path: Path) -> None:
+    """A norm of constants, a convolution in groups, and GELU, which is made of erfc."""
+    moments = keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])
+    wide, alone = (keras.layers.Conv2D(8, 3, groups=groups) for groups in (1, 8))
+    model = small(moments, wide, alone, keras.layers.Activation("gelu"))
+    assert agrees(model, tmp_path / "it.onnx").shape == (20, 8)
+
+
+def test_a_layer_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
+    pairs = small(keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 3, groups=2))
+    with pytest.raises(BadInput) as caught:
+        export_embedder(pairs, SIDE, tmp_path / "it.onnx")
+    message = str(caught.value)
+    assert message.startswith(
+        "The network cannot be exported. Expected layers that ONNX knows. Received: "
+    )
+    assert message.endswith("Set another `train.backbone`.")
+    assert not (tmp_path / "it.onnx").exists()

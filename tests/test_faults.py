@@ -103,7 +103,7 @@ def check_nothing_partial(settings: Settings) -> None:
         verify(folder, folder.name)
     stores = [pixel_store(settings.root, settings.pixel_spec)]
     for folder in (settings.root / "embeddings").glob("*"):
-        stores.append(ContentStore(folder, (16,), "float32"))
+        stores.append(ContentStore(folder, (12,), "float32"))
     for store in stores:
         for path in store.folder.glob("[!.]*"):
             keys, values = store.read(path.stem)

@@ -1,7 +1,7 @@
 """The gate says yes to a good index and no to every broken one, and names what failed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,17 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, command, forget, rewrite, run_steps
 
 from model.errors import Refused, SpaceMismatch
-from model.pca import unit
+from model.reducer import unit
 from pipelines import bundle, gate
 from pipelines.content_store import ContentStore
 from pipelines.embed import embedding_store
-from pipelines.gate import judge
+from pipelines.gate import choose, judge
 from pipelines.index import read_arrow, write_arrow
 from pipelines.reduce import space_id
-from pipelines.settings import Gate, Reduce, Settings
+from pipelines.settings import Embed, Gate, Reduce, Settings
 from pipelines.step import Partition, Report
 from pipelines.tracking import client, experiment_id
+from serving.graph import can_compute
 from serving.ledger import read_ledger
 from serving.scann_index import ScannIndex
 
@@ -116,6 +117,7 @@ def test_a_good_index_passes(shop: Settings) -> None:
         "passed": True,
         "recall": overall["recall"],
         "lower_bound": overall["lower_bound"],
+        "precision": found["precision"],
         "p99_ms": found["latency_ms"]["p99"],
         "coverage": 1.0,
         "failures": [],
@@ -135,8 +137,52 @@ def test_slices_are_by_kind_and_category(shop: Settings) -> None:
         assert row["judged"] is (name == "all")  # the others have fewer than 100 queries
         assert row["bound"] == (0.95 if name == "all" else 0.90)
         assert row["lower_bound"] <= row["recall"] <= 1
-        lost = row["reducer_loss"] + row["engine_loss"]
+        lost = row["reducer_loss"] + row["precision_loss"] + row["engine_loss"]
         assert lost == pytest.approx(1 - row["recall"], abs=2e-4)
+
+
+def test_every_precision_is_asked_and_the_fastest_serves(shop: Settings) -> None:
+    found = verdict(shop, DAY_1)
+    exact, int8 = found["precisions"]
+    assert (exact["precision"], exact["cosine"], exact["passed"]) == ("float32", 1.0, True)
+    assert {row["precision_loss"] for row in exact["slices"]} == {0.0}
+    assert int8["precision"] == "int8"
+    assert 0.98 < int8["cosine"] < 1
+    for one, other in zip(exact["slices"], int8["slices"], strict=True):
+        same = ("slice", "queries", "reducer_loss", "bound", "judged")
+        assert [one[name] for name in same] == [other[name] for name in same]
+    faster = int8["photos_per_second"] >= 1.1 * exact["photos_per_second"]
+    served = int8 if faster and int8["passed"] else exact
+    assert {name: found[name] for name in served} == {**served, "slices": found["slices"]}
+    assert found["slices"] == served["slices"]
+
+
+def test_a_precision_that_cannot_run_is_told(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+
+    def without_int8(folder: Path) -> None:
+        (folder / "embedder.int8.onnx").unlink()
+
+    rewrite(settings, "embed", DAY_1, without_int8)
+    assert gate.run(settings, DAY_1).details["precision"] == "float32"
+    assert verdict(settings, DAY_1)["precisions"][1] == {
+        "precision": "int8",
+        "passed": False,
+        "failures": [f"`embed` made no int8 embedder for {DAY_1}. Run it again."],
+        "photos_per_second": None,
+        "cosine": None,
+        "slices": [],
+    }
+
+
+@pytest.mark.skipif(not can_compute("bfloat16"), reason="a processor without bfloat16")
+def test_bfloat16_is_asked_too(shop_copy: CopyShop) -> None:
+    settings = shop_copy(embed=Embed(precisions=("bfloat16",)))
+    run_steps(settings, DAY_1, ("embed", "index", "gate", "bundle"))
+    exact, half = verdict(settings, DAY_1)["precisions"]
+    assert (exact["precision"], half["precision"]) == ("float32", "bfloat16")
+    assert 0.999 < half["cosine"] < 1
+    assert [row["slice"] for row in half["slices"]] == [row["slice"] for row in exact["slices"]]
 
 
 def test_the_second_day_is_compared_with_the_champion(two_days: Settings) -> None:
@@ -156,8 +202,12 @@ def test_mlflow_has_the_verdict(shop: Settings) -> None:
     found = verdict(shop, DAY_1)
     for row in found["slices"]:
         name = row["slice"].replace("&", "_")
-        for figure in ("recall", "lower_bound", "reducer_loss", "engine_loss"):
+        for figure in ("recall", "lower_bound", "reducer_loss", "precision_loss", "engine_loss"):
             assert run.data.metrics[f"{figure}/{name}"] == row[figure]
+    for row in found["precisions"]:
+        for figure in ("photos_per_second", "cosine"):
+            assert run.data.metrics[f"{figure}/{row['precision']}"] == row[figure]
+    assert run.data.tags["precision"] == found["precision"]
     assert run.data.metrics["coverage"] == 1.0
     assert run.data.metrics["latency_ms_p99"] == found["latency_ms"]["p99"]
     names = {artifact.path for artifact in client(shop).list_artifacts(run.info.run_id)}
@@ -192,7 +242,7 @@ def test_what_failed_is_named(shop_copy: CopyShop) -> None:
     row = verdict(settings, DAY_1)["slices"][0]
     assert verdict(settings, DAY_1)["failures"] == [
         f"slice `all`: recall@10 is at least {row['lower_bound']:.3f}, expected 0.95 (reducer "
-        f"loses {row['reducer_loss']:.3f}, engine {row['engine_loss']:.3f})"
+        f"loses {row['reducer_loss']:.3f}, float32 0.000, engine {row['engine_loss']:.3f})"
     ]
     assert row["recall"] < 0.3
 
@@ -227,7 +277,7 @@ def other_embeddings(settings: Settings, name: str) -> None:
     """What another network of the same size would have made of the photos."""
     store, shards = embedding_store(settings, DAY_1)
     rng = np.random.default_rng(0)
-    turn = rng.normal(size=(16, 16)) * 3
+    turn = rng.normal(size=store.shape * 2) * 3
     for shard in shards:
         keys, values = store.read(shard)
         other = ContentStore(store.folder.with_name(name), store.shape, store.dtype)
@@ -278,9 +328,10 @@ def test_an_embedder_that_learned_nothing_is_refused(shop_copy: CopyShop) -> Non
 
 
 def test_looser_thresholds_ask_again(shop_copy: CopyShop) -> None:
-    strict = shop_copy(gate=Gate(min_leaf_lift=0, min_recall=1.0))
+    strict = shop_copy(reduce=Reduce(dimensions=4), gate=Gate(min_leaf_lift=0, min_recall=1.0))
+    run_steps(strict, DAY_1, ("reduce", "index"))
     assert "expected 1.00" in refusal(strict)
-    loose = strict.model_copy(update={"gate": Gate(min_leaf_lift=0, min_recall=0.5)})
+    loose = strict.model_copy(update={"gate": Gate(min_leaf_lift=0, min_recall=0.1)})
     report: Report = gate.run(loose, DAY_1)
     assert (report.details["passed"], report.reused) == (True, False)
 
@@ -295,7 +346,9 @@ def measured(**given: Any) -> dict[str, Any]:
         "leaf_chance": 0.01,
         "missing_items": 0,
     }
-    return {"k": 10, "items": 1000, "slices": [slice_of("all", 500, 0.99)], **figures, **given}
+    slices = [slice_of("all", 500, 0.99)]
+    form = {"precision": "int8", "photos_per_second": 5000.0, "cosine": 0.999, "slices": slices}
+    return {"k": 10, "items": 1000, **form, **figures, **given}
 
 
 def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
@@ -305,6 +358,7 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
         "recall": 1.0,
         "lower_bound": bound,
         "reducer_loss": 0.004,
+        "precision_loss": 0.003,
         "engine_loss": 0.006,
     }
 
@@ -320,7 +374,7 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
             {"slices": [slice_of("all", 3, 0.9499)]},
             [
                 "slice `all`: recall@10 is at least 0.950, expected 0.95 (reducer loses 0.004, "
-                "engine 0.006)"
+                "int8 0.003, engine 0.006)"
             ],
         ),
         ({"slices": [slice_of("all", 500, 0.99), slice_of("wild", 99, 0.1)]}, []),
@@ -329,7 +383,7 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
             {"slices": [slice_of("all", 500, 0.99), slice_of("wild", 100, 0.85)]},
             [
                 "slice `wild`: recall@10 is at least 0.850, expected 0.90 (reducer loses 0.004, "
-                "engine 0.006)"
+                "int8 0.003, engine 0.006)"
             ],
         ),
         ({"items": 1999, "slices": [slice_of("all", 49, 0.99)]}, []),
@@ -374,3 +428,43 @@ def test_judgement(given: dict[str, Any], failures: list[str]) -> None:
     for row in found["slices"]:
         assert row["judged"] is (row["slice"] == "all" or row["queries"] >= 100)
         assert row["bound"] == (0.95 if row["slice"] == "all" else 0.90)
+
+
+def form(precision: str, speed: float, failures: Sequence[str] = ()) -> dict[str, Any]:
+    return {**measured(precision=precision, photos_per_second=speed), "passed": not failures,
+            "failures": list(failures)}  # fmt: skip
+
+
+FAST, SLOW, LOST = form("int8", 5000), form("int8", 2199), form("int8", 9000, ["recall"])
+HALF, EXACT, WRONG = form("bfloat16", 3000), form("float32", 2000), form("float32", 2000, ["p99"])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "chosen"),
+    [
+        ([EXACT], EXACT),
+        ([EXACT, FAST], FAST),
+        ([EXACT, HALF, FAST], FAST),
+        ([EXACT, HALF, LOST], HALF),
+        ([EXACT, LOST], EXACT),
+        ([EXACT, SLOW], EXACT),  # not 1.1 times as fast
+        ([WRONG], WRONG),
+        ([WRONG, HALF, FAST], WRONG),  # they come near it; they cannot be better
+    ],
+)
+def test_the_fastest_that_passes_serves(
+    verdicts: list[dict[str, Any]], chosen: dict[str, Any]
+) -> None:
+    found = choose(verdicts, {"int8": "There is none."})
+    rows = found.pop("precisions")
+    assert found == chosen
+    assert [row["precision"] for row in rows] == [*(v["precision"] for v in verdicts), "int8"]
+    assert all(row.items() <= tried.items() for row, tried in zip(rows, verdicts, strict=False))
+    assert rows[-1] == {
+        "precision": "int8",
+        "passed": False,
+        "failures": ["There is none."],
+        "photos_per_second": None,
+        "cosine": None,
+        "slices": [],
+    }

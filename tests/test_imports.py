@@ -54,7 +54,7 @@ def package_of(module: str) -> str:
 
 def test_the_sources_are_there() -> None:
     assert {package_of(module) for module in SOURCES} >= {"dags", "model", "pipelines", "serving"}
-    assert imports("model.fit") >= {"json", "keras", "numpy", "model.augment", "model.pixels"}
+    assert imports("model.fit") >= {"keras", "numpy", "model.augment", "model.pixels"}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from model.pca import unit
+from model.reducer import unit
 from serving.engines import load_index
 from serving.exact import BLOCK_BYTES, ExactIndex
 from serving.index import MISSING, Index, Rows, Vectors, merge

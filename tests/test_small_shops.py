@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
         root=tmp_path / "root",
         ingest=Ingest(max_bad_share=1),
         preprocess=Preprocess(pixel_spec="decode|orient|resize(16)|pad"),
-        train=Train(width=4, blocks=(1,), epochs=1),
+        train=Train(width=4, blocks=(1,), epochs=1, projection=1.0),
         reduce=Reduce(dimensions=4),
     )
 

@@ -1,4 +1,4 @@
-"""The category tree: ids that never move, levels of a ragged tree, cycles."""
+"""The category tree: ids that never move, levels of a ragged tree, moves, cycles."""
 
 from random import Random
 
@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from model.taxonomy import Taxonomy, is_cyclic, normalise, paths_from_parents, split
+from model.taxonomy import Moves, Taxonomy, is_cyclic, normalise, paths_from_parents, split
 
 NAMES = st.sampled_from(["Fashion", "Tops", "Knitwear", "Home", "Lamps"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(" > ".join)
+LETTERS = st.sampled_from("abcdefg")
+MOVES = st.dictionaries(
+    LETTERS, st.lists(LETTERS, max_size=3, unique=True).map(tuple), min_size=1, max_size=4
+)
 RAGGED = Taxonomy(
     (
         "Fashion > Tops > Knitwear",
@@ -157,3 +161,153 @@ def test_a_cycle_of_parents_is_named(parents: dict[str, str | None], chain: str)
         f"The taxonomy has a cycle. Expected a tree. Received: {chain}. "
         f"Remove one of these parents."
     )
+
+
+# renamed, merged (into a new and into a known leaf), split, retired
+SHOP = Taxonomy(("Hats", "Lamps", "Mugs", "Cups", "Rugs", "Vases", "Posters"))
+MOVES_OF_A_DAY = {
+    "Hats": ("Caps",),
+    "Mugs": ("Crockery",),
+    "Cups": ("Crockery",),
+    "Rugs": ("Lamps",),
+    "Vases": ("Tall vases", "Low vases"),
+    "Posters": (),
+}
+
+
+def test_moves_of_every_kind() -> None:
+    moved = SHOP.rearranged(MOVES_OF_A_DAY)
+    assert moved == Taxonomy(
+        ("Caps", "Lamps", "Mugs", "Cups", "Rugs", "Vases", "Posters"), MOVES_OF_A_DAY
+    )
+    assert moved.open.tolist() == [True, True, False, False, False, False, False]
+    assert [moved.now(path) for path in ("Caps", "Cups", "Vases", "Posters", "Beds")] == [
+        ("Caps",),
+        ("Crockery",),
+        ("Tall vases", "Low vases"),
+        (),
+        ("Beds",),
+    ]
+    assert [moved.present(path) for path in ("Cups", "Vases", "Posters", "Beds")] == [
+        "Crockery",
+        "Vases",
+        None,
+        "Beds",
+    ]
+    names, answers = moved.answers  # of a network that is older than the moves
+    assert names == ("Caps", "Lamps", "Crockery")
+    assert answers.tolist() == [0, 1, 2, 2, 1, 3, 3]
+    assert answers.dtype == np.int32
+
+
+def test_closed_leaves_have_no_nodes() -> None:
+    moved = RAGGED.rearranged({"Home": (), "Fashion > Shoes": ("Home > Shoes",)})
+    moved = moved.rearranged({"Home > Lamps > Pendants": ("Home > Shoes",)})
+    assert moved.leaves == (
+        "Fashion > Tops > Knitwear",
+        "Home",
+        "Home > Shoes",
+        "Fashion > Tops > Shirts",
+        "Home > Lamps > Pendants",
+    )
+    assert moved.depth == 3
+    assert moved.nodes(2) == ("Fashion > Tops", "Home > Shoes")
+    assert moved.node_of_leaf(2).tolist() == [0, 2, 1, 0, 2]
+    assert Taxonomy(("a > b", "c")).rearranged({"a > b": ()}).depth == 1
+
+
+def test_moves_add_up() -> None:
+    first = SHOP.rearranged({"Hats": ("Caps",), "Vases": ("Tall vases", "Low vases")})
+    second = first.rearranged({"Caps": ("Headwear",), "Low vases": (), "Tall vases": ("Mugs",)}, [
+        "Low vases", "Tall vases",
+    ])  # fmt: skip
+    assert second.leaves == ("Headwear", *SHOP.leaves[1:])
+    assert second.moved == {
+        "Hats": ("Headwear",),
+        "Caps": ("Headwear",),
+        "Vases": ("Mugs",),
+        "Low vases": (),
+        "Tall vases": ("Mugs",),
+    }
+
+
+def test_moves_of_one_day_may_follow_each_other() -> None:
+    moved = SHOP.rearranged({"Mugs": ("Cups",), "Cups": ("Rugs",), "Rugs": ("Carpets",)})
+    assert moved.moved == {"Rugs": ("Carpets",), "Cups": ("Carpets",), "Mugs": ("Carpets",)}
+    assert moved.leaves == SHOP.leaves  # three places became one leaf: it gets its own
+    assert moved.extended(["Carpets"]).open.tolist() == [True, True, *[False] * 3, *[True] * 3]
+
+
+def test_a_name_can_come_back() -> None:
+    renamed = SHOP.rearranged({"Hats": ("Caps",)})
+    assert renamed.rearranged({"Caps": ("Hats",)}) == Taxonomy(SHOP.leaves, {"Caps": ("Hats",)})
+    merged = SHOP.rearranged({"Mugs": ("Cups",)})
+    undone = merged.rearranged({"Mugs": ("Mugs",)})
+    assert undone == SHOP
+    assert undone.rearranged({"Mugs": ("Mugs",)}) == SHOP
+    # Another category takes the name that was free: the place of the first one stays its own.
+    reused = renamed.rearranged({"Lamps": ("Hats",)})
+    assert reused.leaves[:2] == ("Caps", "Hats")
+    assert reused.moved == {"Lamps": ("Hats",)}
+
+
+def test_a_path_of_the_feed_can_move_before_it_is_a_leaf() -> None:
+    assert SHOP.rearranged({"Bowls": ("Mugs",)}, ["Bowls"]).moved == {"Bowls": ("Mugs",)}
+    # A first day knows no leaf yet: what is to come under a former name is known to have moved.
+    assert Taxonomy(()).rearranged({"Bowls": ("Mugs",)}).moved == {"Bowls": ("Mugs",)}
+
+
+@given(st.lists(st.tuples(MOVES, st.lists(LETTERS, max_size=4)), max_size=5))
+def test_no_place_and_no_name_is_ever_lost(days: list[tuple[Moves, list[str]]]) -> None:
+    taxonomy = Taxonomy(tuple("abcde"))
+    for moves, sold in days:
+        try:
+            after = taxonomy.rearranged(moves, sold)
+        except BadInput:
+            continue
+        assert after.rearranged(moves, sold) == after
+        names = {*taxonomy.leaves, *taxonomy.moved}
+        assert names <= {*after.leaves, *after.moved}
+        for before, now in zip(taxonomy.leaves, after.leaves, strict=False):
+            assert now == before or after.moved.get(before, (now,)) == (now,)
+        assert len(set(after.leaves)) == len(after.leaves)
+        ends = {end for nows in after.moved.values() for end in nows}
+        assert not ends & after.moved.keys()
+        assert Taxonomy.from_json(after.to_json()) == after
+        taxonomy = after.extended(now for path in sold for now in after.now(path))
+
+
+@pytest.mark.parametrize(
+    ("before", "moves", "text"),
+    [
+        ({}, {"Mugs": ("Cups",), "Cups": ("Mugs",)}, "Received: Mugs -> Cups -> Mugs."),
+        ({}, {"Mugs": ("Mugs", "Cups")}, "Received: Mugs -> Mugs."),
+        ({}, {"Bowls": ("Mugs",)}, "'Bowls' cannot move. .*nothing was ever of: correct it"),
+        (
+            {"Mugs": ("Home > Mugs",)},
+            {"Home": ("House",)},
+            "'Home' cannot move. .*write a row for each of them, such as 'Home > Mugs'",
+        ),
+        (
+            {"Mugs": ("Cups",)},
+            {"Mugs": ("Rugs",)},
+            "'Mugs' moved to 'Cups' on an earlier day. .* Received: 'Mugs' to 'Rugs'",
+        ),
+        (
+            {"Mugs": ()},
+            {"Mugs": ("Cups", "Rugs")},
+            "'Mugs' moved to nothing on an earlier day. .* Received: 'Mugs' to 'Cups', 'Rugs'",
+        ),
+    ],
+)  # fmt: skip
+def test_moves_that_cannot_be_meant(before: Moves, moves: Moves, text: str) -> None:
+    with pytest.raises(BadInput, match=text):
+        SHOP.rearranged(before).rearranged(moves)
+
+
+def test_a_taxonomy_is_json() -> None:
+    assert Taxonomy.from_json('{"leaves": ["a", "b"]}') == Taxonomy(("a", "b"))
+    moved = SHOP.rearranged(MOVES_OF_A_DAY)
+    assert Taxonomy.from_json(moved.to_json().encode()) == moved
+    shuffled = Taxonomy(moved.leaves, dict(reversed(moved.moved.items())))
+    assert shuffled.to_json() == moved.to_json()

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, finish, forget, run_steps, start
+from tiny_shop import DAY_1, DAY_2, finish, forget, run_steps, start_step
 
 from pipelines.catalogue import read_catalogue
 from pipelines.importers import import_feed
@@ -17,23 +18,11 @@ from pipelines.settings import Settings, Train
 from pipelines.step import Partition, file_digests
 from pipelines.tracking import client, experiment_id
 from pipelines.train import embedder_id, run
+from serving.embedder import Embedder
 
 LEVELS = ("level_1", "level_2", "leaf")
-RECIPE: dict[str, Any] = {"width": 8, "blocks": (1, 1), "epochs": 2}
+RECIPE: dict[str, Any] = {"width": 8, "blocks": (1, 1), "epochs": 2, "projection": 0.75}
 SAME = 0.002  # of accuracy, between a killed and an uninterrupted training
-DIES_AFTER_AN_EPOCH = """
-import os, signal, sys
-from datetime import date
-from model import fit
-from pipelines import train
-from pipelines.settings import load_settings
-save = fit._save
-def save_and_die(*given):
-    save(*given)
-    os.kill(os.getpid(), signal.SIGKILL)
-fit._save = save_and_die
-train.run(load_settings(), date.fromisoformat(sys.argv[1]))
-"""
 PNG = b"\x89PNG"
 
 
@@ -71,12 +60,18 @@ def test_the_first_day_trains(shop: Settings) -> None:
         **{f"test_{level}": round(test[level], 4) for level in LEVELS},
         "images_per_second": history(shop, DAY_1)["epochs"][-1]["images_per_second"],
         "parameters": found["parameters"],
+        "backbone": "resnet",
+        "suspects": pq.read_metadata(output / "suspects.parquet").num_rows,
+        "labels_confirmed": 0,
+        "labels_rejected": 0,
         "mlflow_run": run_of_day.info.run_id,
         "parity_cosine": found["parity_cosine"],
     }
     assert 0.9999 <= found["parity_cosine"] <= 1.0001  # of Keras and the exported graph
     assert set(file_digests(output)) == {
-        "embedder.onnx", "history.json", "model.keras", "origin.json", "trained_on.parquet",
+        "classes.json", "embedder.onnx", "evaluation.json", "history.json", "model.keras",
+        "origin.json", "suspects.csv", "suspects.parquet", "suspects.png", "taps.json",
+        "trained_on.parquet",
     }  # fmt: skip
     assert not list((shop.root / "checkpoints").iterdir())
 
@@ -106,9 +101,10 @@ def test_mlflow_has_curves_levels_and_pictures(shop: Settings) -> None:
     assert found.data.params["pixel_spec"] == shop.preprocess.pixel_spec
     assert (found.data.tags["ds"], found.info.run_name) == (str(DAY_1), f"train {DAY_1}")
     names = sorted(artifact.path for artifact in tracker.list_artifacts(run_id))
-    assert names == ["confusion.png", "curves.png"]
+    pictures = ["confusion.png", "curves.png", "evaluation.png", "neighbours_by_layer.png"]
+    assert names == sorted([*pictures, "evaluation.json", "suspects.csv", "suspects.png"])
     folder = Path(found.info.artifact_uri.removeprefix("file://"))
-    assert [(folder / name).read_bytes()[:4] for name in names] == [PNG, PNG]
+    assert [(folder / name).read_bytes()[:4] for name in pictures] == [PNG] * len(pictures)
 
 
 def test_a_few_changed_photos_keep_the_embedder(two_days: Settings) -> None:
@@ -150,6 +146,46 @@ def test_another_recipe_trains_again(retrained: Settings) -> None:
     assert [len(history(retrained, ds)["epochs"]) for ds in (DAY_1, DAY_2)] == [2, 1]
 
 
+def test_every_option_at_once(shop_copy: CopyShop) -> None:
+    options = {
+        "sizes": (0.5, 1.0), "mix": 0.5, "averaging": 0.9, "robustness": 0.3, "shallow": True,
+        "attributes": ("brand", "colour"), "metric": {"epochs": 1},
+        "taps": ("stage1*0.5", "shallow", "embedding"), "projection": 0.25,
+    }  # fmt: skip
+    settings = shop_copy(train=Train(**{**RECIPE, **options}))
+    report = run(settings, DAY_1)
+    output = Partition(settings, "train", DAY_1).output
+    epochs = history(settings, DAY_1)["epochs"]
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2]
+    assert set(epochs[-1]["validation"]) == {*LEVELS, "attribute_brand", "attribute_colour"}
+    classes = json.loads((output / "classes.json").read_bytes())
+    assert set(classes["attributes"]) == {"brand", "colour"}
+    # 8 of stage1, 16 of the shallow branch, and a quarter of the neck's 16 + 16.
+    assert Embedder(output / "embedder.onnx").dimensions == 8 + 16 + 8
+    spaces = {score["space"] for score in evaluation(output)}
+    assert spaces == {
+        "colour histogram", "pixel components", "before the metric stage", "embedding",
+        "stem", "stage1", "stage2", "shallow",
+    }  # fmt: skip
+    run_id = report.details["mlflow_run"]
+    names = {artifact.path for artifact in client(settings).list_artifacts(run_id)}
+    assert {"neighbours_by_layer.png", "neighbours_metric_stage.png"} <= names
+
+
+def test_a_warm_start_goes_on_from_the_day_before(two_days_copy: CopyShop) -> None:
+    options = {"start": "warm", "warm_epochs": 1, "retrain_above": 0.0}
+    settings = two_days_copy(train=Train(**RECIPE, **options))
+    report = run(settings, DAY_2)
+    assert report.details["kept"] is False
+    (first,) = history(settings, DAY_2)["epochs"]
+    former = history(settings, DAY_1)["epochs"]
+    assert first["loss"] < former[0]["loss"]  # the first one's of a network that knew nothing
+
+
+def evaluation(output: Path) -> list[dict[str, Any]]:
+    return list(json.loads((output / "evaluation.json").read_bytes())["scores"])
+
+
 @pytest.mark.parametrize(
     ("policy", "why"),
     [
@@ -171,10 +207,15 @@ def test_a_killed_training_goes_on_where_it_was(shop: Settings, shop_copy: CopyS
     settings = shop_copy()
     forget(settings, DAY_1, "train")
     before = {run_of_day.info.run_id for run_of_day in training_runs(settings)}
-    process = start(settings, "-c", DIES_AFTER_AN_EPOCH, str(DAY_1))
+    process = start_step(settings, "train", DAY_1)
+    while process.poll() is None and not [
+        *settings.root.glob("checkpoints/*/classifier/history.json")
+    ]:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
     assert finish(process).returncode == -signal.SIGKILL
     assert Partition(settings, "train", DAY_1).report() is None
-    (checkpoint,) = (settings.root / "checkpoints").glob("*/history.json")
+    (checkpoint,) = (settings.root / "checkpoints").glob("*/classifier/history.json")
     epochs = json.loads(checkpoint.read_bytes())["epochs"]
     assert len(epochs) == 1
 
@@ -187,4 +228,4 @@ def test_a_killed_training_goes_on_where_it_was(shop: Settings, shop_copy: CopyS
     for level in LEVELS:
         name = f"test_{level}"
         assert report.details[name] == pytest.approx(facts(shop, DAY_1)[name], abs=SAME)
-    assert not checkpoint.parent.exists()
+    assert not checkpoint.parent.parent.exists()

@@ -39,7 +39,7 @@ def tiny_settings(root: Path, **given: Any) -> Settings:
     """A network that trains in seconds; `given` replaces whole sections."""
     sections: dict[str, Any] = {
         "preprocess": Preprocess(pixel_spec=SPEC, shard_images=64),
-        "train": Train(width=8, blocks=(1, 1), epochs=2),
+        "train": Train(width=8, blocks=(1, 1), epochs=2, projection=0.75),
         "reduce": Reduce(dimensions=12),
         # Four photos of each leaf teach no network: its answers are as good as drawn.
         "gate": Gate(min_leaf_lift=0),

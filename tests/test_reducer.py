@@ -1,4 +1,4 @@
-"""The reducer: orthonormal components about the origin, the same in blocks as at once."""
+"""The reducers: components about the origin, the same in blocks as at once."""
 
 from pathlib import Path
 
@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import BadInput
-from model.pca import Array, Reducer, fit_pca, unit
+from model.reducer import (
+    METHODS,
+    Array,
+    Method,
+    Reducer,
+    fit_pca,
+    fit_reducer,
+    second_moment,
+    unit,
+)
 
 EMPTY_2 = np.empty((0, 2), np.float32)
 
@@ -24,34 +33,36 @@ def rows(n: int, width: int, seed: int, rank: int | None = None) -> Array:
 
 SIZES = {
     "n": st.integers(1, 60),
-    "width": st.integers(1, 10),
-    "dimensions": st.integers(1, 12),
+    "shape": st.integers(1, 10).flatmap(lambda d: st.tuples(st.just(d), st.integers(1, d))),
     "seed": st.integers(0, 2**32 - 1),
 }
 
 
 @settings(max_examples=100, deadline=None)
-@given(**SIZES, rank=st.integers(1, 10))
-def test_components_are_orthonormal(
-    n: int, width: int, dimensions: int, seed: int, rank: int
+@given(**SIZES, rank=st.integers(1, 10), method=st.sampled_from(METHODS))
+def test_components_are_orthogonal(
+    n: int, shape: tuple[int, int], seed: int, rank: int, method: Method
 ) -> None:
     """Also with fewer rows than dimensions, and of a lower rank than is asked for."""
-    reducer = fit_pca([rows(n, width, seed, rank)], dimensions)
-    kept = min(dimensions, width)
-    assert reducer.components.shape == (width, kept)
+    width, dimensions = shape
+    moment = second_moment([rows(n, width, seed, rank)])
+    reducer = fit_reducer(moment, dimensions, method)
+    assert reducer.components.shape == (width, dimensions)
     assert (reducer.components.dtype, reducer.explained.dtype) == (np.float32, np.float32)
-    gram = reducer.components.T @ reducer.components
-    np.testing.assert_allclose(gram, np.eye(kept), atol=1e-5)
+    length = np.linalg.norm(reducer.components, axis=0)
+    gram = (reducer.components / length).T @ (reducer.components / length)
+    np.testing.assert_allclose(gram, np.eye(dimensions), atol=1e-5)
+    if method != "whiten":
+        np.testing.assert_allclose(length, np.ones(dimensions), atol=1e-5)
     assert (np.diff(reducer.explained) <= 1e-6).all()
     assert 0 <= reducer.explained.sum() <= 1 + 1e-5
 
 
 @settings(max_examples=60, deadline=None)
 @given(**SIZES, cuts=st.lists(st.integers(0, 60), max_size=5))
-def test_blocks_equal_one_pass(
-    n: int, width: int, dimensions: int, seed: int, cuts: list[int]
-) -> None:
+def test_blocks_equal_one_pass(n: int, shape: tuple[int, int], seed: int, cuts: list[int]) -> None:
     """Compared as projections: where eigenvalues are equal, any basis of their plane is right."""
+    width, dimensions = shape
     data = rows(n + width, width, seed)
     whole = fit_pca([data], dimensions)
     parts = fit_pca(np.split(data, sorted(min(cut, len(data)) for cut in cuts)), dimensions)
@@ -81,8 +92,9 @@ def test_components_are_the_singular_vectors_about_the_origin() -> None:
 @settings(max_examples=60, deadline=None)
 @given(**SIZES)
 def test_the_largest_entry_of_a_component_is_positive(
-    n: int, width: int, dimensions: int, seed: int
+    n: int, shape: tuple[int, int], seed: int
 ) -> None:
+    width, dimensions = shape
     components = fit_pca([rows(n, width, seed)], dimensions).components
     largest = components[np.abs(components).argmax(axis=0), np.arange(components.shape[1])]
     assert (largest > 0).all()
@@ -140,24 +152,57 @@ def test_numbers_must_be_finite(value: float) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(
-    ("blocks", "dimensions", "received"),
-    [
-        ([], 2, "0 embeddings, dimensions=2"),
-        ([EMPTY_2, EMPTY_2], 2, "0 embeddings, dimensions=2"),
-        ([np.ones((3, 2), np.float32)], 0, "3 embeddings, dimensions=0"),
-        ([np.ones((3, 2), np.float32)], -1, "3 embeddings, dimensions=-1"),
-    ],
-)
-def test_there_must_be_something_to_fit(
-    blocks: list[Array], dimensions: int, received: str
-) -> None:
+@pytest.mark.parametrize("blocks", [[], [EMPTY_2, EMPTY_2]])
+def test_there_must_be_something_to_fit(blocks: list[Array]) -> None:
     with pytest.raises(BadInput) as caught:
-        fit_pca(blocks, dimensions)
+        second_moment(blocks)
     assert str(caught.value) == (
-        f"Cannot fit the reducer. Expected at least one embedding and one dimension. "
-        f"Received: {received}."
+        "Cannot fit the reducer. Expected at least one embedding. Received: none."
     )
+
+
+@pytest.mark.parametrize("dimensions", [-1, 0, 5, 500])
+def test_an_impossible_dimension_is_refused(dimensions: int) -> None:
+    with pytest.raises(BadInput) as caught:
+        fit_pca([np.eye(4, dtype=np.float32)], dimensions)
+    assert str(caught.value) == (
+        f"Cannot reduce to {dimensions} dimensions. Expected 1 to 4, the width of the embedding. "
+        f"Lower `reduce.dimensions`, or set it to `auto`."
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_components_are_those_of_a_smaller_fit(method: Method) -> None:
+    moment = second_moment([rows(300, 8, 4)])
+    part, fitted = fit_reducer(moment, 8, method).first(3), fit_reducer(moment, 3, method)
+    np.testing.assert_array_equal(part.components, fitted.components)
+    np.testing.assert_array_equal(part.explained, fitted.explained)
+
+
+def test_truncation_keeps_the_strongest_axes() -> None:
+    data = unit(np.random.default_rng(2).normal(size=(200, 4)) * [1, 4, 2, 8])
+    reducer = fit_reducer(second_moment([data]), 2, "truncate")
+    np.testing.assert_array_equal(reducer.components, np.eye(4)[:, [3, 1]])
+    np.testing.assert_allclose(reducer(data), unit(data[:, [3, 1]]), atol=1e-6)
+    share = (data**2).sum(axis=0) / (data**2).sum()
+    np.testing.assert_allclose(reducer.explained, share[[3, 1]], atol=1e-6)
+
+
+def test_whitening_evens_out_the_directions() -> None:
+    data = rows(4000, 5, 6)
+    moment = second_moment([data])
+    white = data @ fit_reducer(moment, 3, "whiten").components
+    strength = np.sort(np.linalg.eigvalsh(moment))[::-1]
+    floor = 0.01 * strength.mean()
+    np.testing.assert_allclose(
+        second_moment([white]), np.diag(strength[:3] / (strength[:3] + floor)), atol=1e-4
+    )
+
+
+def test_whitening_does_not_blow_up_what_is_not_there() -> None:
+    white = fit_reducer(second_moment([rows(200, 6, 3, rank=2)]), 6, "whiten")
+    length = np.linalg.norm(white.components, axis=0)
+    assert length.max() / length.min() < 25
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 7), (6,), (1, 3, 6)])

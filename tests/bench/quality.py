@@ -1,0 +1,130 @@
+"""What each part of the recipe buys: one option at a time on the same photos, then all of them.
+
+    make bench NAME=quality
+
+The sample shop at 64 pixels, each option beside the plain classifier; then, where LOOKALIKE_DATA
+has the grocery photos, the long recipe on their official test split. Published for these photos,
+fine-tuned from ImageNet: leaf 86.0 %, parent 92.0 % (Klasson et al. 2019, arXiv 1901.00711).
+Baselines stand in the same table. Cost: an hour on two cores.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation import ATTRIBUTE
+from pipelines.exam import BASELINES, CATEGORY, STREET_TO_SHOP
+from pipelines.settings import Settings, Train
+from pipelines.train import checkpoints
+from pipelines.training import Training
+from pipelines.training_run import EMBEDDED
+from tests.bench.figures import Row, quick, write
+from tests.bench.shops import Shop, grocery, sample
+
+Options = Mapping[str, Any]
+
+BASE: Options = {"parent_weight": 0.0}
+OPTIONS: Mapping[str, Options] = {  # each on top of BASE
+    "taxonomy levels": {"parent_weight": 0.5},
+    "attribute heads": {"attributes": ("brand", "colour", "material", "pattern")},
+    "mixed photos": {"mix": 0.3},
+    "averaged weights": {"averaging": 0.99},
+    "shallow branch": {"shallow": True},
+    "taps": {"taps": ("stage2*0.3", "stage3*0.3", "embedding")},
+    "metric stage": {"metric": {"epochs": 4}},
+}
+EVERYTHING = "all of them"
+LONG: Options = {  # the grocery photos: few, so many epochs
+    "epochs": 80,
+    "sizes": (0.5, 0.75, 0.75, 1.0),
+    "mix": 0.5,
+}
+LONG_SIDE = 128
+GOALS = {"leaf top-1": 0.70, "level_2 top-1": 0.80}
+SHOWN = {  # figure: protocol, level and measure in `evaluation.json`
+    "mAP of the leaf": (CATEGORY, "leaf", "mAP"),
+    "precision@10 of the leaf": (CATEGORY, "leaf", "precision@10"),
+    "hit@20 of the product": (STREET_TO_SHOP, "product", "hit@20"),
+    "hit@1 of the leaf": (STREET_TO_SHOP, "leaf", "hit@1"),
+    "hit@20 of the leaf": (STREET_TO_SHOP, "leaf", "hit@20"),
+    "lift of colour": (ATTRIBUTE, "colour", "lift"),
+    "lift of pattern": (ATTRIBUTE, "pattern", "lift"),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one recipe, and of the baselines on the same queries."""
+
+    figures: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+
+
+def main() -> None:
+    rows = list(_ablation(sample(700 if quick() else 4000, 32 if quick() else 64)))
+    if shop := grocery(32 if quick() else LONG_SIDE):
+        rows += _long(shop)
+    write("quality", {"sample": dict(BASE), "grocery": dict(LONG)}, rows)
+
+
+def _ablation(shop: Shop) -> Iterator[Row]:
+    short = {"epochs": 1} if quick() else {}
+    base = train(shop, {**BASE, **short})
+    for baseline, figures in base.baselines.items():
+        for name, value in figures.items():
+            yield Row(f"sample, {name}", "", base.figures[name], baseline, value)
+    everything: dict[str, Any] = {}
+    for option, given in OPTIONS.items():
+        everything |= given
+        if not quick():
+            yield from _beside(option, train(shop, {**BASE, **short, **given}), base)
+    yield from _beside(EVERYTHING, train(shop, {**BASE, **short, **everything}), base)
+
+
+def _beside(option: str, found: Result, base: Result) -> Iterator[Row]:
+    for name, value in found.figures.items():
+        yield Row(f"sample, {option}: {name}", "", value, "without", base.figures[name])
+
+
+def _long(shop: Shop) -> Iterator[Row]:
+    found = train(shop, {"epochs": 1} if quick() else LONG)
+    for name, value in found.figures.items():
+        yield Row(f"grocery, {name}", "", value, goal=GOALS.get(name))
+        for baseline, figures in found.baselines.items():
+            if name in figures:
+                yield Row(f"grocery, {name}", "", value, baseline, figures[name])
+
+
+def train(shop: Shop, options: Options) -> Result:
+    """One training with these options; killed, the benchmark goes on with its last epoch."""
+    settings: Settings = shop.settings.model_copy(update={"train": Train.model_validate(options)})
+    kept = checkpoints(settings, shop.ds)
+    folder = kept / "output"
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = Training(settings, shop.ds, shop.catalogue, kept).run(folder)
+    accuracy = {
+        f"{name.removeprefix('test_')} top-1": float(str(value))
+        for name, value in facts.items()
+        if name.startswith("test_")
+    }
+    spaces = {name: _figures(folder, name) for name in (EMBEDDED, *BASELINES)}
+    figures = accuracy | spaces.pop(EMBEDDED)
+    print(f"{dict(options)}: {figures}", flush=True)
+    return Result(figures, spaces)
+
+
+def _figures(folder: Path, space: str) -> dict[str, float]:
+    scores = json.loads((folder / "evaluation.json").read_bytes())["scores"]
+    held = {
+        (score["protocol"], score["level"], measure): interval[0]
+        for score in scores
+        if (score["space"], score["slice"]) == (space, "all")
+        for measure, interval in score["measures"].items()
+    }
+    return {name: held[place] for name, place in SHOWN.items() if place in held}
+
+
+if __name__ == "__main__":
+    main()
