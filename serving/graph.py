@@ -54,11 +54,14 @@ def _hidden(module: str) -> Iterator[None]:
 
 
 openvino = import_openvino()
+# One for the process. Each `Core` gives its thread another stack for signals; freed in another
+# order than made, they leave the thread one that is gone, and its next signal is its last.
+core = openvino.Core()
 
 
 def can_compute(precision: Precision) -> bool:
     """Whether this machine's processor has instructions for it."""
-    return CAPABILITY[precision] in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return CAPABILITY[precision] in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Graph:
@@ -134,7 +137,7 @@ class Graph:
     def _compile(self, batch: int, streams: int, threads: int) -> Any:
         model = self._model.clone()
         model.reshape([batch, self.side, self.side, 3])
-        return openvino.Core().compile_model(
+        return core.compile_model(
             model,
             "CPU",
             {
@@ -147,7 +150,7 @@ class Graph:
 
 def _read(path: Path) -> Any:
     try:
-        return openvino.Core().read_model(path)
+        return core.read_model(path)
     except RuntimeError as error:
         raise Damaged(
             f"{path.name} is no graph. Expected one in ONNX. Received: {path.stat().st_size} bytes "

@@ -174,6 +174,27 @@ def test_nobody_is_told_that_it_runs(path: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+SIGNAL = """
+import signal, sys
+from pathlib import Path
+import numpy as np
+from serving.graph import Graph
+photos = np.zeros((1, 12, 12, 3), np.uint8)
+graphs = [Graph(Path(sys.argv[1])) for _ in range(3)]
+for graph in graphs:
+    graph.run(photos)
+del graph
+while graphs:
+    graphs.pop(0)
+signal.signal(signal.SIGALRM, lambda number, frame: print("alive"))
+signal.raise_signal(signal.SIGALRM)
+"""
+
+
+def test_a_signal_finds_a_stack_after_bundles_were_swapped(path: Path, tmp_path: Path) -> None:
+    assert in_process(SIGNAL, tmp_path, str(path)) == "alive\n"
+
+
 def in_process(script: str, home: Path, *arguments: str) -> str:
     """What a script prints. It must end well: some of OpenVINO's queues abort a process."""
     done = subprocess.run(

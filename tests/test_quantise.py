@@ -17,7 +17,7 @@ from model.fuse import fuse_reducer
 from model.quantise import in_bfloat16, quantise
 from model.reducer import fit_pca
 from serving.embedder import Embedder
-from serving.graph import can_compute, openvino
+from serving.graph import can_compute, core
 
 SIDE, LEAVES = 32, 5
 
@@ -109,9 +109,9 @@ def cosines(first: Path, second: Path, photos: np.ndarray) -> np.ndarray:
 
 def executed(path: Path) -> Sequence[str]:
     """Sorted: what OpenVINO computes each convolution in."""
-    model = openvino.Core().read_model(path)
+    model = core.read_model(path)
     model.reshape([1, SIDE, SIDE, 3])
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     return sorted(
         fact["runtimePrecision"].astype(str)

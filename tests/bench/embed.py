@@ -35,7 +35,7 @@ from model.pixels import Pixels, PixelSpec, to_pixels
 from model.quantise import quantise
 from pipelines.sample import write_sample
 from serving.embedder import Embedder
-from serving.graph import openvino
+from serving.graph import core, openvino
 from tests.bench.figures import Row, interleaved, median, quick, write
 
 CORES = 2
@@ -284,7 +284,7 @@ class _Peak:
             x = op.relu(x)
         model = openvino.Model([op.result(x)], [inputs])
         options = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": CORES}
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = core.compile_model(model, "CPU", options)
         self._requests = [compiled.create_infer_request() for _ in range(CORES)]
         self._operations = 2 * self.DEPTH * int(np.prod(shape)) * int(np.prod(size[1:]))
 
@@ -304,7 +304,7 @@ def _rounded(x: Any, low: float, high: float, levels: int = 256) -> Any:
 
 def operations(path: Path, side: int) -> int:
     """Multiplications and additions of the convolutions for one photo."""
-    model = openvino.Core().read_model(path)
+    model = core.read_model(path)
     model.reshape([1, side, side, 3])
     return sum(
         2 * int(np.prod(node.output(0).shape)) * int(np.prod(node.input_value(1).shape[1:]))
