@@ -60,10 +60,11 @@ def build(
         )
     with precision(mixed=network.mixed_precision):
         pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
+        scale = [each or 1.0 for each in deviation]  # a shop may be all of one grey
         # Not keras.layers.Normalization: its constants become inputs of the exported ONNX graph.
         normalised = keras.layers.Rescaling(
-            [1 / d for d in deviation],
-            [-m / d for m, d in zip(mean, deviation, strict=True)],
+            [1 / d for d in scale],
+            [-m / d for m, d in zip(mean, scale, strict=True)],
             name="normalise",
             dtype="float32",
         )(pixels)

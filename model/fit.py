@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import attributes
-from model.augment import Augmentation, augment, cutmix
+from model.augment import augment, cutmix
 from model.errors import BadInput
 from model.hierarchy import Loss, accuracy_by_level
 from model.loop import Array, Batch, Epoch, Rows, Schedule, Stage, device_count, run
@@ -76,7 +76,7 @@ def fit(
         def make(number: int) -> Batch:
             mine = rows[number * schedule.batch_size :][: schedule.batch_size]
             rng = np.random.default_rng([schedule.seed, epoch, number])
-            pixels = augment(train.pixels[mine], rng, side=side, what=Augmentation())
+            pixels = augment(train.pixels[mine], rng, side=side, what=schedule.augmentation)
             targets = targets_of(model, train, mine)
             if rng.random() < schedule.mix:
                 pixels, other, kept = cutmix(pixels, rng)

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from model.augment import Augmentation
 from model.checkpoint import restore, save
 from model.devices import clip_the_sum
 from model.errors import LookalikeError
@@ -44,6 +45,7 @@ class Schedule:
     warmup_share: float
     balance: float  # 0: leaves as often as in the data; 1: all leaves equally often
     seed: int
+    augmentation: Augmentation = Augmentation()
     sizes: tuple[float, ...] = (1.0,)  # shares of the photos' side, each for as many epochs
     mix: float = 0.0  # chance that the photos of a batch are pasted into each other
     averaging: float = 0.0  # momentum of the averaged weights, the ones that count; 0: none

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from model.augment import Augmentation, augment
+from model.augment import augment
 from model.errors import BadInput
 from model.fit import (
     Photos,
@@ -88,9 +88,8 @@ def fit_metric(
     if metric.epochs == 0:
         return []
     check(model, train, schedule)
-    devices = device_count(model)
-    size = max(1, schedule.batch_size // 3 // devices) * devices  # triplets of a batch
-    batches = -(-len(train) // (3 * size))
+    size = _triplets(schedule.batch_size, device_count(model))
+    batches = batch_count(len(train), schedule.batch_size, device_count(model))
     product = np.arange(len(train)) if train.product is None else train.product
     basic = joined([_scores(scorer, train.pixels) for scorer in scorers], len(train))
 
@@ -105,7 +104,7 @@ def fit_metric(
             shown = rows[number * size :][:size].reshape(-1)
             draws = np.random.default_rng([schedule.seed, epoch, number])
             side = train.pixels.shape[1]
-            pixels = augment(train.pixels[shown], draws, side=side, what=Augmentation())
+            pixels = augment(train.pixels[shown], draws, side=side, what=schedule.augmentation)
             leaf = train.leaf[shown, None].astype(np.float32)
             targets = {**targets_of(model, train, shown), "embedding": leaf}
             return Batch(shown, pixels, targets)
@@ -124,6 +123,16 @@ def fit_metric(
         first=schedule.epochs,
     )
     return run(model, stage, on_epoch=on_epoch, on_batch=on_batch)
+
+
+def batch_count(photos: int, batch_size: int, devices: int = 1) -> int:
+    """Batches of an epoch of `fit_metric`."""
+    return -(-photos // (3 * _triplets(batch_size, devices)))
+
+
+def _triplets(batch_size: int, devices: int) -> int:
+    """Of a batch: each shows three photos, and every device gets as many."""
+    return max(1, batch_size // 3 // devices) * devices
 
 
 def _scores(scorer: Scorer, pixels: PixelSource, batch_size: int = 1024) -> Array:

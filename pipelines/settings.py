@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -79,6 +80,25 @@ class Metric(Section):
     in_class: float = Field(0.3, ge=0, le=1)  # share of negatives of the anchor's own leaf
 
 
+class Augmentation(Section):
+    """How far a training photo may be changed; see `model.augment`."""
+
+    ground: float = Field(0.5, ge=0, le=1)  # chance that a plain ground is replaced
+    zoom: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.15)  # share of the side that stays visible
+    turn_degrees: float = Field(12.0, ge=0, le=180)
+    mirror: bool = True  # no, where left and right are different products
+    brightness: float = Field(0.25, ge=0, le=1)  # share of full scale, and the contrast alike
+    colour: float = Field(0.08, ge=0, le=1)  # of each channel's gain; colour matters to shoppers
+    erase: float = Field(0.25, ge=0, le=1)  # chance of a grey square over a part of the photo
+
+    @field_validator("zoom")
+    @classmethod
+    def _in_order(cls, zoom: tuple[float, float]) -> tuple[float, float]:
+        if zoom[0] > zoom[1]:
+            raise ValueError(f"expected the smaller share first, received {zoom}")
+        return zoom
+
+
 class Train(Section):
     """The classifier stage. What `recipe` leaves out only says when and where to train."""
 
@@ -100,6 +120,7 @@ class Train(Section):
     parent_weight: float = Field(0.5, ge=0)  # of each ancestor level's loss beside the leaf's 1
     attributes: tuple[str, ...] = ()  # heads beside the taxonomy: `brand`, or a feed attribute
     attribute_weight: float = Field(0.2, ge=0)  # of each such head's loss beside the leaf's 1
+    augmentation: Augmentation = Augmentation()
     mix: float = Field(0.0, ge=0, le=1)  # chance that a batch has photos pasted into each other
     averaging: float = Field(0.0, ge=0, lt=1)  # of the weights over steps; 0: none
     metric: Metric = Metric()

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from model import backbone, metric
+from model.augment import Augmentation
 from model.baselines import colour_histogram, fit_pixel_components
 from model.devices import parallel
 from model.discriminant import Scatter, fit_projection
@@ -23,7 +24,7 @@ from model.export import embedder, export_embedder
 from model.fit import Photos, PixelSource, embed, fit, predict
 from model.fuse import EMBEDDING
 from model.hierarchy import Loss, accuracy_by_level, hierarchical_loss
-from model.loop import Diverged, Epoch, Schedule
+from model.loop import Diverged, Epoch, Schedule, device_count
 from model.pixels import Pixels
 from model.projection import append_projection
 from model.reducer import unit
@@ -35,7 +36,7 @@ from pipelines.classes import Classes
 from pipelines.evaluation import evaluate
 from pipelines.exam import Exam, draw_exam, together
 from pipelines.progress import progress
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Train
 from pipelines.step import Partition
 from pipelines.suspects import Labelled, log_suspects, read_verdicts, write_suspects
 from pipelines.training_photos import attribute_values, of_split, read_photos
@@ -137,7 +138,9 @@ class Training:
         options, taxonomy = self.settings.train, self.catalogue.taxonomy
         schedule = self._schedule()
         loss = self._loss()
-        batches = -(-len(train) // options.batch_size) * (schedule.epochs + options.metric.epochs)
+        triplets = metric.batch_count(len(train), options.batch_size, device_count(model))
+        batches = -(-len(train) // options.batch_size) * schedule.epochs
+        batches += triplets * options.metric.epochs
         vectors: dict[str, Vectors] = {}
         with progress("train", batches) as advance, _named(self.catalogue):
 
@@ -183,7 +186,7 @@ class Training:
 
     def _schedule(self) -> Schedule:
         options = self.settings.train
-        schedule = Schedule(**{name: getattr(options, name) for name in Schedule.__annotations__})
+        schedule = schedule_of(options)
         return schedule if self.former is None else replace(schedule, epochs=options.warm_epochs)
 
     def _loss(self) -> Loss:
@@ -211,6 +214,12 @@ class Training:
         verdicts = read_verdicts(self.settings.train.reviewed, items)
         labelled = Labelled(items, embeddings, pixels)
         return write_suspects(folder, labelled, self.catalogue.taxonomy, verdicts)
+
+
+def schedule_of(options: Train) -> Schedule:
+    """The part of the settings that the loop reads."""
+    values = {name: getattr(options, name) for name in Schedule.__annotations__}
+    return Schedule(**values | {"augmentation": Augmentation(**options.augmentation.model_dump())})
 
 
 def layers(model: keras.Model) -> list[str]:

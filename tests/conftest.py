@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2, run_steps
 
 from pipelines.settings import Settings, Train
@@ -13,6 +14,9 @@ from pipelines.step import STEPS
 from serving.ledger import LEDGER
 
 CopyShop = Callable[..., Settings]
+
+hypothesis_settings.register_profile("busy machine", deadline=None)
+hypothesis_settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,7 +29,7 @@ def test_the_loss_by_hand() -> None:
     assert loss_of(known, np.log(odds)) == pytest.approx([-math.log(0.5), 0.0], abs=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_a_mixture_with_an_unknown_photo_costs_its_known_share(seed: int, kept: float) -> None:
     rng = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ def draw(
     return augment(batch, rng, side=side or batch.shape[1], what=what)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     n=st.integers(1, 4),
     source=st.integers(8, 40),
@@ -125,7 +125,7 @@ def test_erasing_draws_one_grey_square_over_its_share_of_the_photos() -> None:
     assert everywhere.any(axis=(1, 2, 3)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n=st.integers(1, 6), side=st.integers(1, 24), seed=st.integers(0, 2**32))
 def test_cutmix_pastes_one_square_of_another_photo(n: int, side: int, seed: int) -> None:
     batch = photos(n, side, seed=1)
@@ -194,7 +194,7 @@ def test_a_product_may_be_cut_by_one_side_whichever_it_is(side: str) -> None:
     assert not plain_ground(street).any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1000), st.integers(0, 8), st.integers(0, 8), st.integers(8, 20))
 def test_ground_is_the_same_from_every_side(seed: int, top: int, left: int, size: int) -> None:
     photo = studio((250, 250, 250), noise=4)

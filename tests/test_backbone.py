@@ -69,6 +69,13 @@ def test_pixels_are_normalised_by_mean_and_deviation(model: keras.Model) -> None
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(batch)), expected, atol=1e-5)
 
 
+def test_a_channel_that_never_varies_is_only_centred() -> None:
+    model = build(TINY, 3, mean=[128.0, 120.0, 110.0], deviation=[0.0, 61.0, 62.0])
+    layer = keras.Model(model.input, model.get_layer("normalise").output)
+    found = keras.ops.convert_to_numpy(layer(np.full((1, 8, 8, 3), 128, np.uint8)))
+    np.testing.assert_allclose(found[0, 0, 0], [0, 8 / 61, 18 / 62], atol=1e-5)
+
+
 def test_two_photos_do_not_touch_each_other(model: keras.Model) -> None:
     batch = pixels(3, 16)
     together = run(model, batch)["embedding"]

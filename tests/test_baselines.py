@@ -62,7 +62,7 @@ def test_the_cosine_is_the_bhattacharyya_coefficient() -> None:
     assert float(one @ other) == pytest.approx(np.sqrt(3) / 2, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(1, 12), st.integers(0, 1000))
 def test_only_colours_count(n: int, side: int, seed: int) -> None:
     pixels = photos(n, side, seed)

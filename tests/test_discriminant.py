@@ -38,7 +38,7 @@ def test_sums_of_four_photos() -> None:
     np.testing.assert_allclose(scatter.within, np.diag([1, 4]) + SHRINK * 2.5 * np.eye(2))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(0, 60))
 def test_sums_add_up_and_are_taken_away(seed: int, cut: int) -> None:
     rows, leaf = photos(seed, 60)
@@ -82,7 +82,7 @@ def test_a_poor_shop_has_a_projection(given: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(components, axis=0).max(), 1, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000))
 def test_odds_tell_leaves_apart(seed: int) -> None:
     odds = LeafOdds.fit(Scatter.of(*photos(seed), 5))

@@ -194,7 +194,7 @@ def test_a_group_keeps_its_id_when_others_come() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 40), st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pairs_are_those_of_brute_force(seed: int, size: int, bits: int) -> None:
     looks = random_looks(seed, size)
     found = {(max(pair), min(pair)) for pair in near_duplicates(looks, bits).tolist()}
@@ -202,7 +202,7 @@ def test_pairs_are_those_of_brute_force(seed: int, size: int, bits: int) -> None
 
 
 @given(st.integers(0, 10_000), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_groups_do_not_depend_on_the_order_of_rows(seed: int, size: int) -> None:
     looks = random_looks(seed, size)
     items = table(as_looks(looks))

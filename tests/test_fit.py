@@ -205,7 +205,7 @@ def test_photos_that_are_all_equal_and_a_leaf_with_one(tmp_path: Path) -> None:
 # The order of the photos and their size.
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 50), st.integers(1, 8), st.integers(0, 9), st.integers(0, 99))
 def test_without_balance_an_epoch_shows_each_photo_and_fills_up(
     n: int, batch: int, epoch: int, seed: int

@@ -65,7 +65,7 @@ def test_little_robustness_is_the_cross_entropy_and_much_is_bounded() -> None:
     assert wrong[0] < 2 / 0.7 < loss_of(hopeless, EYE[:1])[0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0, 1), st.sampled_from((0.0, 0.6)), st.integers(0, 2**32 - 1))
 def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses(
     kept: float, robustness: float, seed: int
@@ -116,7 +116,7 @@ def brute_force(taxonomy: Taxonomy, leaf: np.ndarray, odds: Array) -> dict[str, 
     return {**found, "leaf": sum(hits) / len(leaf)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(0, 2**32 - 1))
 def test_accuracy_equals_brute_force(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -267,7 +267,7 @@ def test_the_corpus_costs_little_memory(tmp_path: Path) -> None:
     assert measured["rise"] < MAX_RISE_MB, measured["by_file"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     start=st.sampled_from([b"", b"\xff\xd8\xff", PNG_START, b"GIF89a", b"RIFF\x40\0\0\0WEBP"]),
     rest=st.binary(max_size=300),
@@ -276,7 +276,7 @@ def test_arbitrary_bytes_are_refused(start: bytes, rest: bytes) -> None:
     assert outcome(start + rest) in ANY
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     whole=st.sampled_from([JPEG, PNG, WEBP, GIF, GOOD["MPO"], GOOD["palette with alpha"]]),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=6),

@@ -201,7 +201,7 @@ def test_another_engine_is_refused(tmp_path: Path) -> None:
 # The exact engine.
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 70), st.integers(0, 1000))
 def test_exact_equals_sorting_everything(n: int, q: int, k: int, seed: int) -> None:
     base, queries = vectors(n, 5, seed), vectors(q, 5, seed + 1)
@@ -291,7 +291,7 @@ def test_more_effort_finds_more(built: dict[str, tuple[Vectors, ScannIndex]]) ->
 # Merging two answers.
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 12), st.integers(0, 1000))
 def test_a_merge_equals_one_search_over_both(n: int, m: int, k: int, seed: int) -> None:
     both, queries = vectors(n + m, 6, seed), vectors(4, 6, seed + 1)

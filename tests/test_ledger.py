@@ -51,7 +51,7 @@ def test_a_decision_is_one_line_of_json(tmp_path: Path) -> None:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(who=st.text(), why=st.text(), version=st.text(), former=st.none() | st.text())
 def test_any_text_survives(
     tmp_path_factory: pytest.TempPathFactory, who: str, why: str, version: str, former: str | None

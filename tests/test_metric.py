@@ -101,7 +101,7 @@ def test_photos_of_other_leaves_in_the_batch_are_negatives_too() -> None:
     assert loss_of(rows, [0, 0, 1, 1, 1, 0], 0.6) == pytest.approx([0.2, 0.0], abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.floats(0.01, 1), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_the_hinge_equals_brute_force(n: int, margin: float, leaves: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -209,7 +209,7 @@ def test_broken_exif_costs_neither_the_photo_nor_its_orientation(entry: bytes) -
 # Crop, shrink, pad.
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -220,7 +220,7 @@ def test_every_size_is_centred_on_white(width: int, height: int, side: int) -> N
     np.testing.assert_array_equal(to_pixels(data, PixelSpec(side)), content(width, height, side))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     box=st.builds(
         Box, *[st.integers(-150, 150)] * 2, *[st.integers(-20, 200)] * 2

@@ -38,7 +38,7 @@ SIZES = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(**SIZES, rank=st.integers(1, 10), method=st.sampled_from(METHODS))
 def test_components_are_orthogonal(
     n: int, shape: tuple[int, int], seed: int, rank: int, method: Method
@@ -58,7 +58,7 @@ def test_components_are_orthogonal(
     assert 0 <= reducer.explained.sum() <= 1 + 1e-5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(**SIZES, cuts=st.lists(st.integers(0, 60), max_size=5))
 def test_blocks_equal_one_pass(n: int, shape: tuple[int, int], seed: int, cuts: list[int]) -> None:
     """Compared as projections: where eigenvalues are equal, any basis of their plane is right."""
@@ -89,7 +89,7 @@ def test_components_are_the_singular_vectors_about_the_origin() -> None:
     np.testing.assert_allclose(reducer.explained, (values**2 / (values**2).sum())[:4], atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(**SIZES)
 def test_the_largest_entry_of_a_component_is_positive(
     n: int, shape: tuple[int, int], seed: int

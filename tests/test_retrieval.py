@@ -76,7 +76,7 @@ def test_without_common_products_the_leaf_is_what_a_shopper_looks_for() -> None:
     assert (list(found), found["leaf"]["MRR"].tolist()) == (["leaf"], [1 / 2])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(0, 12), st.integers(0, 1000))
 def test_the_order_is_that_of_the_cosines(q: int, g: int, seed: int) -> None:
     asked, base = units(q, 3, seed), units(g, 3, seed + 1)
@@ -89,7 +89,7 @@ def test_the_order_is_that_of_the_cosines(q: int, g: int, seed: int) -> None:
             assert allowed[row].tolist() == [True] * len(may) + [False] * (g - len(may))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000))
 def test_neither_the_order_of_the_gallery_nor_the_blocks_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -137,7 +137,7 @@ def test_a_full_catalogue_has_a_long_tail_over_a_floor() -> None:
     assert max(counts) > 5 * min(counts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(items=st.integers(0, 20_000), seed=st.integers(0, 99))
 def test_leaf_counts_add_up(items: int, seed: int) -> None:
     counts = leaf_counts(items, np.random.default_rng(seed))
@@ -212,7 +212,7 @@ def test_faults_are_planted_as_reported(
     assert 0 < sum(report.faults.values()) <= 0.008 * ITEMS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 20_000))
 def test_faults_stay_below_the_limit(items: int) -> None:
     reasons = fault_reasons(items)
@@ -351,7 +351,7 @@ def test_materials_have_finishes() -> None:
     assert {leaf.family for leaf in LEAVES} <= set(MATERIALS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=9),
     st.booleans(),
@@ -367,7 +367,7 @@ def test_curves_pass_through_their_points_and_stay_near(
         assert line.max() < 2.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(30, 60), st.integers(30, 60))
 def test_blur_keeps_a_dots_weight(radius: int, height: int, width: int) -> None:
     field = np.zeros((height + 40, width + 40), dtype=np.float32)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from model.errors import BadInput
 from model.pixels import PixelSpec
-from pipelines.settings import Preprocess, Settings, Train, config_file, load_settings
+from pipelines.settings import Augmentation, Preprocess, Settings, Train, config_file, load_settings
 
 
 @pytest.fixture
@@ -24,6 +24,16 @@ def message() -> str:
     with pytest.raises(BadInput) as caught:
         load_settings()
     return str(caught.value)
+
+
+def test_augmentation_is_a_section_of_train(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("[train.augmentation]\nmirror = false\nzoom = [0.5, 1]\n")
+    monkeypatch.setenv("LOOKALIKE_TRAIN__AUGMENTATION__COLOUR", "0.2")
+    assert load_settings().train.augmentation == Augmentation(
+        mirror=False, zoom=(0.5, 1.0), colour=0.2
+    )
+    config.write_text("[train.augmentation]\nzoom = [1.2, 0.5]\n")
+    assert "expected the smaller share first, received (1.2, 0.5)" in message()
 
 
 @pytest.mark.usefixtures("config")

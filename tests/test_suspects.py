@@ -113,7 +113,7 @@ def test_where_nothing_can_be_said_nothing_is(photos: int, leaves: int) -> None:
     assert (len(found), found.rows.shape) == (0, (0,))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 40))
 def test_any_labels_can_be_judged(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_any_labels_can_be_judged(seed: int, n: int) -> None:
     assert (found.likely != leaf[found.rows]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 60))
 def test_a_leaf_of_two_products_lies_in_two_folds(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)

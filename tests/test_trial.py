@@ -113,7 +113,7 @@ def side(rng: np.random.Generator, n: int, wild: npt.NDArray[np.bool_]) -> Side:
     return Side(unit(rng.normal(size=(n, 5))), codes[0], codes[1], codes[2], wild)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 40), st.integers(1, 12))
 def test_answers_are_those_of_a_plain_loop(seed: int, asked: int, items: int, k: int) -> None:
     rng = np.random.default_rng(seed)

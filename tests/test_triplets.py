@@ -38,7 +38,7 @@ def as_rows(found: Triplets) -> list[tuple[int, int, int]]:
 # Positives.
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_a_view_is_another_photo_of_the_product(n: int, products: int, seed: int) -> None:
     photos = gallery(n, seed, products=products)
@@ -56,9 +56,7 @@ def test_every_view_has_the_same_chance() -> None:
     assert counts == pytest.approx([1000] * 3, rel=0.1)
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(n=st.integers(1, 40), leaves=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
 def test_a_lookalike_is_among_the_nearest_of_its_leaf(
     monkeypatch: pytest.MonkeyPatch, n: int, leaves: int, seed: int
@@ -78,7 +76,7 @@ def test_a_lookalike_is_among_the_nearest_of_its_leaf(
 # Negatives.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 40),
     products=st.one_of(st.none(), st.integers(1, 15)),
@@ -99,7 +97,7 @@ def test_every_triplet_keeps_the_rules(
             assert photos.leaf[anchor] != photos.leaf[negative]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(4, 40), st.integers(0, 2**32 - 1))
 def test_a_negative_is_semi_hard_where_there_is_such_a_one(n: int, seed: int) -> None:
     """Fewer photos than candidates: the rule must hold over all of them."""
@@ -223,7 +221,7 @@ def test_the_generator_decides_everything() -> None:
     assert once == twice != other
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_joined_scorers_have_the_mean_cosine(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

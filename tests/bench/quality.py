@@ -40,6 +40,7 @@ LONG: Options = {  # the grocery photos: few, so many epochs
     "epochs": 80,
     "sizes": (0.5, 0.75, 0.75, 1.0),
     "mix": 0.5,
+    "augmentation": {"zoom": (0.45, 1.15), "colour": 0.12},
 }
 LONG_SIDE = 128
 GOALS = {"leaf top-1": 0.70, "level_2 top-1": 0.80}

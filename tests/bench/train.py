@@ -29,6 +29,7 @@ from model.loop import Schedule
 from model.taxonomy import Taxonomy
 from pipelines.evaluation import Figure, evaluate
 from pipelines.exam import CATEGORY, STREET_TO_SHOP, Exam, draw_exam, together
+from pipelines.training import schedule_of
 from pipelines.training_photos import read_photos
 from tests.bench.figures import Row, median, quick, write
 from tests.bench.shops import Shop, sample
@@ -125,9 +126,7 @@ def _ours(shop: Shop, photos: Photos, taxonomy: Taxonomy, exam: Exam, epochs: in
 
 
 def _schedule(shop: Shop, epochs: int) -> Schedule:
-    options = shop.settings.train
-    schedule = Schedule(**{name: getattr(options, name) for name in Schedule.__annotations__})
-    return replace(schedule, epochs=epochs, sizes=SIZES[-epochs:])
+    return replace(schedule_of(shop.settings.train), epochs=epochs, sizes=SIZES[-epochs:])
 
 
 def _fitted(
