@@ -2,7 +2,8 @@
 
     make bench NAME=quality
 
-The sample shop at 64 pixels, each option beside the plain classifier; then, where LOOKALIKE_DATA
+The sample shop at 64 pixels: the baselines, every layer of the plain classifier beside its
+embedding, each option beside the plain classifier; then, where LOOKALIKE_DATA
 has the grocery photos, the long recipe on their official test split. Published for these photos,
 fine-tuned from ImageNet: leaf 86.0 %, parent 92.0 % (Klasson et al. 2019, arXiv 1901.00711).
 Baselines stand in the same table. Cost: an hour on two cores.
@@ -19,7 +20,7 @@ from pipelines.exam import BASELINES, CATEGORY, STREET_TO_SHOP
 from pipelines.settings import Settings, Train
 from pipelines.train import checkpoints
 from pipelines.training import Training
-from pipelines.training_run import EMBEDDED
+from pipelines.training_run import BEFORE_METRIC, EMBEDDED
 from tests.bench.figures import Row, quick, write
 from tests.bench.shops import Shop, grocery, sample
 
@@ -57,10 +58,11 @@ SHOWN = {  # figure: protocol, level and measure in `evaluation.json`
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of one recipe, and of the baselines on the same queries."""
+    """Figures of one recipe, and of the other spaces of its exam, by space."""
 
     figures: dict[str, float]
     baselines: dict[str, dict[str, float]]
+    layers: dict[str, dict[str, float]]
 
 
 def main() -> None:
@@ -76,6 +78,9 @@ def _ablation(shop: Shop) -> Iterator[Row]:
     for baseline, figures in base.baselines.items():
         for name, value in figures.items():
             yield Row(f"sample, {name}", "", base.figures[name], baseline, value)
+    for layer, figures in base.layers.items():
+        for name, value in figures.items():
+            yield Row(f"sample, layer {layer}: {name}", "", value, "embedding", base.figures[name])
     everything: dict[str, Any] = {}
     for option, given in OPTIONS.items():
         everything |= given
@@ -110,17 +115,29 @@ def train(shop: Shop, options: Options) -> Result:
         for name, value in facts.items()
         if name.startswith("test_")
     }
-    spaces = {name: _figures(folder, name) for name in (EMBEDDED, *BASELINES)}
-    figures = accuracy | spaces.pop(EMBEDDED)
+    figures = accuracy | _figures(folder, EMBEDDED)
     print(f"{dict(options)}: {figures}", flush=True)
-    return Result(figures, spaces)
+    return Result(
+        figures,
+        baselines={name: _figures(folder, name) for name in BASELINES},
+        layers={name: _figures(folder, name) for name in _layers(folder)},
+    )
+
+
+def _layers(folder: Path) -> list[str]:
+    others = {EMBEDDED, BEFORE_METRIC, *BASELINES}
+    spaces = (score["space"] for score in _scores(folder))
+    return list(dict.fromkeys(space for space in spaces if space not in others))
+
+
+def _scores(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "evaluation.json").read_bytes())["scores"])
 
 
 def _figures(folder: Path, space: str) -> dict[str, float]:
-    scores = json.loads((folder / "evaluation.json").read_bytes())["scores"]
     held = {
         (score["protocol"], score["level"], measure): interval[0]
-        for score in scores
+        for score in _scores(folder)
         if (score["space"], score["slice"]) == (space, "all")
         for measure, interval in score["measures"].items()
     }
