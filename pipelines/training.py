@@ -90,8 +90,8 @@ class Training:
         cosine = parity(model, taps, folder / "embedder.onnx", train.pixels[PARITY_PHOTOS])
         odds = predict(model, test.pixels)
         accuracy = accuracy_by_level(taxonomy, test.leaf, odds)
-        vectors |= exam.embed(together({EMBEDDED: _space(model, taps, side)}))
-        vectors |= _by_layer(model, train, exam)
+        embedded = exam.embed(together({EMBEDDED: _space(model, taps, side)}))
+        vectors = _by_layer(model, train, exam) | vectors | embedded
         evaluation = evaluate(exam, vectors, self.settings.gate.bootstrap_rounds)
         evaluation.write(folder / "evaluation.json")
         curves = {"epochs": [asdict(epoch) for epoch in history], "test": accuracy}

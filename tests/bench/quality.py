@@ -104,17 +104,19 @@ def _long(shop: Shop) -> Iterator[Row]:
 
 
 def train(shop: Shop, options: Options) -> Result:
-    """One training with these options; killed, the benchmark goes on with its last epoch."""
+    """One training with these options, unless an earlier run of the benchmark has done it.
+
+    Killed, the benchmark goes on with its last epoch.
+    """
     settings: Settings = shop.settings.model_copy(update={"train": Train.model_validate(options)})
     kept = checkpoints(settings, shop.ds)
     folder = kept / "output"
     folder.mkdir(parents=True, exist_ok=True)
-    facts = Training(settings, shop.ds, shop.catalogue, kept).run(folder)
-    accuracy = {
-        f"{name.removeprefix('test_')} top-1": float(str(value))
-        for name, value in facts.items()
-        if name.startswith("test_")
-    }
+    curves = folder / "history.json"  # the last thing that a training writes of its quality
+    if not curves.is_file():
+        Training(settings, shop.ds, shop.catalogue, kept).run(folder)
+    test: dict[str, float] = json.loads(curves.read_bytes())["test"]
+    accuracy = {f"{level} top-1": value for level, value in test.items()}
     figures = accuracy | _figures(folder, EMBEDDED)
     print(f"{dict(options)}: {figures}", flush=True)
     return Result(
