@@ -53,8 +53,10 @@ def cut_out(photo: Pixels) -> Image.Image | None:
     left, right, top, bottom = columns[0], columns[-1], rows[0], rows[-1]
     if min(left, top) == 0 or max(right, bottom) == last:
         return None
-    alpha = (product * np.uint8(255))[..., None]
-    cut = Image.fromarray(np.concatenate([photo, alpha], axis=2), "RGBA")
+    # Without its rim, which has some of the ground's colour: pasted, it would give the box away.
+    alpha = Image.fromarray(product * np.uint8(255)).filter(ImageFilter.MinFilter(3))
+    cut = Image.fromarray(photo).convert("RGBA")
+    cut.putalpha(alpha)
     return cut.crop((int(left), int(top), int(right) + 1, int(bottom) + 1))
 
 
@@ -89,6 +91,26 @@ def compose(
     return np.asarray(square), np.asarray(box + np.array([left, top] * 2), np.float32) / side
 
 
+def replace(
+    cut: Image.Image, photo: Pixels, box: Boxes, rng: np.random.Generator
+) -> tuple[Pixels, Boxes]:
+    """Another product where `box` [4] is in `photo`, over the one that is there, and its box.
+
+    So the surroundings are those of real photos.
+    """
+    side = len(photo)
+    left, top, right, bottom = box * side
+    cut = _turned(cut, 25.0, rng)
+    scale = max((right - left) / cut.width, (bottom - top) / cut.height) * rng.uniform(0.9, 1.1)
+    scale = min(scale, side / max(cut.size))
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    cut = cut.resize(size, Image.Resampling.BILINEAR)
+    x, y = round((left + right - size[0]) / 2), round((top + bottom - size[1]) / 2)
+    scene = Image.fromarray(photo)
+    scene.paste(cut, (x, y), cut)
+    return np.asarray(scene), np.asarray(_seen(cut, (x, y), scene.size) / side, np.float32)
+
+
 def _size(side: int, rng: np.random.Generator, what: Disorder) -> tuple[int, int]:
     """Width and height of a photo whose longer side is `side`."""
     ratio = float(np.exp(rng.uniform(*np.log(what.ratio))))
@@ -117,14 +139,19 @@ def _posed(
     degrees: float,
     rng: np.random.Generator,
 ) -> Image.Image:
-    """Mirrored perhaps, turned, and as large as a drawn share of `size` lets it be."""
-    if rng.random() < 0.5:
-        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    cut = cut.rotate(float(rng.uniform(-degrees, degrees)), Image.Resampling.BILINEAR, expand=True)
-    cut = cut.crop(cut.getchannel("A").getbbox())
+    """Turned, and as large as a drawn share of `size` lets it be."""
+    cut = _turned(cut, degrees, rng)
     scale = float(rng.uniform(*share)) * min(size[0] / cut.width, size[1] / cut.height)
     fitted = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
     return cut.resize(fitted, Image.Resampling.BILINEAR)
+
+
+def _turned(cut: Image.Image, degrees: float, rng: np.random.Generator) -> Image.Image:
+    """Mirrored perhaps, and turned by at most `degrees`."""
+    if rng.random() < 0.5:
+        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    cut = cut.rotate(float(rng.uniform(-degrees, degrees)), Image.Resampling.BILINEAR, expand=True)
+    return cut.crop(cut.getchannel("A").getbbox())
 
 
 def _paste(
@@ -136,6 +163,11 @@ def _paste(
         for length, room in zip(cut.size, photo.size, strict=True)
     )
     photo.paste(cut, (x, y), cut)
+    return _seen(cut, (x, y), photo.size)
+
+
+def _seen(cut: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Left, top, right, bottom of what is pasted there, within a photo of `size`."""
     solid = cut.getchannel("A").point(lambda alpha: 255 if alpha >= SOLID else 0)
-    found = np.array(solid.getbbox() or (0, 0, *cut.size)) + np.array([x, y] * 2)
-    return np.asarray(np.clip(found, 0, [*photo.size] * 2), np.int64)
+    found = np.array(solid.getbbox() or (0, 0, *cut.size)) + np.array([*at, *at])
+    return np.asarray(np.clip(found, 0, [*size] * 2), np.int64)

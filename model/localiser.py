@@ -17,7 +17,7 @@ from PIL import Image
 
 from model.augment import Augmentation, light
 from model.boxes import EDGES, Boxes, iou
-from model.composition import Disorder, compose
+from model.composition import Disorder, compose, replace
 from model.errors import BadInput
 from model.loop import Batch, Epoch, Schedule, Stage, run
 from model.pixels import PADDING, Pixels
@@ -27,7 +27,8 @@ LEVELS = 4  # maps of the network
 SIDE = 64  # pixels of a side that the network looks at, whatever the pixel spec
 PLACES = SIDE // 4 + 1  # of an edge, from one side of the square to the other
 OUTPUT = "edges"  # logits [n, 4, places] of left, right, top, bottom
-COMPOSED = 0.35  # of a batch, where there are true boxes as well
+COMPOSED = 0.5  # of a batch, where there are true boxes as well
+REPLACED = 0.6  # of the compositions: in the place of a boxed product
 BATCH = 256  # photos at once, without training
 IOU_WEIGHT = 2.0  # of 1 - GIoU beside the cross-entropy of the edges
 
@@ -207,14 +208,21 @@ def _batch(lessons: Lessons, count: int, rng: np.random.Generator) -> Batch:
         boxed + rng.integers(max(len(lessons.cuts), 1), size=count),
         rng.integers(max(boxed, 1), size=count),
     )
-    made = [
-        compose(lessons.cuts, row - boxed, lessons.grounds, rng, Disorder())
-        if row >= boxed
-        else _moved(lessons.boxed.pixels[row], lessons.boxed.boxes[row], rng)
-        for row in rows
-    ]
+    made = [_example(lessons, row, rng) for row in rows]
     pixels, boxes = (np.stack(part) for part in zip(*made, strict=True))
     return Batch(rows, pixels, {OUTPUT: boxes})
+
+
+def _example(lessons: Lessons, row: int, rng: np.random.Generator) -> tuple[Pixels, Boxes]:
+    """One photo and its box, of a boxed photo or of a cut-out."""
+    boxed, cut = lessons.boxed, row - len(lessons.boxed)
+    if cut < 0:
+        return _moved(boxed.pixels[row], boxed.boxes[row], rng)
+    if len(boxed) and rng.random() < REPLACED:
+        scene = rng.integers(len(boxed))
+        pasted = replace(lessons.cuts[cut], boxed.pixels[scene], boxed.boxes[scene], rng)
+        return _moved(*pasted, rng)
+    return compose(lessons.cuts, cut, lessons.grounds, rng, Disorder())
 
 
 def _moved(photo: Pixels, box: Boxes, rng: np.random.Generator) -> tuple[Pixels, Boxes]:
@@ -237,7 +245,9 @@ def _moved(photo: Pixels, box: Boxes, rng: np.random.Generator) -> tuple[Pixels,
             pixels[:, ::-1],
             np.array([1, 0, 1, 0]) + moved[[2, 1, 0, 3]] * [-1, 1, -1, 1],
         )
-    return light(pixels[None], rng, Augmentation())[0], moved.astype(np.float32)
+    lit = light(pixels[None], rng, Augmentation())[0]
+    padding = (pixels == PADDING).all(axis=2, keepdims=True)  # which no light falls on
+    return np.where(padding, pixels, lit), moved.astype(np.float32)
 
 
 def _conv(x: Any, channels: int, name: str, *, stride: int = 1, active: bool = True) -> Any:

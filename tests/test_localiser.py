@@ -150,9 +150,7 @@ def test_a_training_that_stopped_goes_on(tmp_path: Path) -> None:
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=r"^Nothing to learn boxes from\. Expected a photo with"
-    ):
+    with pytest.raises(BadInput, match=r"^Nothing to learn boxes from\. Expected a photo with"):
         fitted(Lessons(NONE, [], NONE.pixels), tmp_path)
 
 
