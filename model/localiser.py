@@ -74,7 +74,7 @@ def build_localiser(classifier: keras.Model, side: int, width: int) -> keras.Mod
         x = _conv(x, width * 2**level // 2, f"down{level}", stride=2)
         if told := known.get(x.shape[1], []):
             x = keras.layers.Concatenate(name=f"told{level}")([x, *told])
-            x = _conv(x, width * 2**level // 2, f"told{level}_conv")
+            x = _conv(x, width * 2**level // 2, f"told{level}_conv", size=1)
         maps.append(x)
     x = _residual(x, "deepest")
     for level in range(LEVELS - 2, 0, -1):  # and back to [n, 16, 16, width]
@@ -250,9 +250,11 @@ def _moved(photo: Pixels, box: Boxes, rng: np.random.Generator) -> tuple[Pixels,
     return np.where(padding, pixels, lit), moved.astype(np.float32)
 
 
-def _conv(x: Any, channels: int, name: str, *, stride: int = 1, active: bool = True) -> Any:
+def _conv(
+    x: Any, channels: int, name: str, *, size: int = 3, stride: int = 1, active: bool = True
+) -> Any:
     x = keras.layers.Conv2D(
-        channels, 3, strides=stride, padding="same", use_bias=False,
+        channels, size, strides=stride, padding="same", use_bias=False,
         kernel_initializer="he_normal", name=name,
     )(x)  # fmt: skip
     x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)

@@ -26,7 +26,7 @@ from model.localiser import Boxed, Lessons, build_localiser, find_boxes, fit_loc
 from model.loop import Diverged, Epoch, Schedule
 from model.pixels import Pixels
 from pipelines.catalogue import Catalogue, read_catalogue
-from pipelines.localise_exam import FACTS, Verdict, examine
+from pipelines.localise_exam import FACTS, MARGIN, Verdict, examine
 from pipelines.localise_run import log_localisation
 from pipelines.progress import progress
 from pipelines.settings import Settings
@@ -38,7 +38,6 @@ from serving.localiser import Localiser
 
 BATCH_SIZE = 32
 MAX_PHOTOS = 4000  # of each kind that are learned from, by photo digest: as good as drawn
-MARGIN = 0.04  # of the found box to each side; of those tried, the best on train and val
 PARITY_PHOTOS = 64
 MAX_APART = 0.01  # of the square, between the edges that Keras and the exported graph find
 

@@ -18,6 +18,7 @@ from pipelines import bundle
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_taxonomy
 from pipelines.index import SERVED, read_arrow
+from pipelines.localise_exam import MARGIN
 from pipelines.reduce import space_id
 from pipelines.settings import Settings
 from pipelines.step import Partition, file_digest, files_below
@@ -55,6 +56,7 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
         "trained": train["trained"],
         "mlflow_run": train["mlflow_run"],
         "index": index["description"],
+        "localiser": {"margin": MARGIN},
         "counts": {"base": index["base"], "held_out": index["held_out"]},
         "verdict": json.loads(verdict),
     }
@@ -62,8 +64,8 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
     assert 0.99 <= cosines["precision_cosine"] <= 1.0001
     assert created.endswith("+00:00")
     assert {name.split("/")[0] for name in files} == {
-        "embedder.onnx", "index", "items.arrow", "taxonomy.json", "transform", "vectors.npy",
-        "verdict.json",
+        "embedder.onnx", "index", "items.arrow", "localiser.onnx", "taxonomy.json", "transform",
+        "vectors.npy", "verdict.json",
     }  # fmt: skip
     assert Partition(shop, "bundle", DAY_1).done().details == {
         "bundle": found.digest,
@@ -80,7 +82,7 @@ def test_the_bundle_answers(shop: Settings) -> None:
     self_test(engine)
     rows = engine.items.slice(0, 20).to_pylist()
     for row in rows:
-        hits = engine.search((shop.root / row["image"]).read_bytes(), 3).hits
+        hits = engine.search((shop.root / row["image"]).read_bytes(), 3, "whole").hits
         assert hits[0]["score"] > 0.98
     assert tuple(engine.items.column_names) == SERVED
     index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")

@@ -14,6 +14,7 @@ from model.errors import Damaged
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_catalogue
 from pipelines.localise import localiser_facts, localiser_path, run
+from pipelines.localise_exam import MARGIN
 from pipelines.settings import Localise, Settings
 from pipelines.step import Partition, file_digests
 from pipelines.tracking import client
@@ -79,7 +80,7 @@ def test_mlflow_has_figures_a_table_and_a_picture(shop: Settings) -> None:
 def test_the_bundle_serves_it(shop: Settings) -> None:
     digest = bundle_digest(shop, DAY_1)
     bundle = verify(shop.root / "bundles" / digest, digest)
-    assert bundle.manifest["localiser"] == localiser_facts(shop, DAY_1) == {"margin": 0.04}
+    assert bundle.manifest["localiser"] == localiser_facts(shop, DAY_1) == {"margin": MARGIN}
     engine = Engine(bundle, threads=1)
     items = read_catalogue(shop, DAY_1).items
     photo = items.filter(pc.is_valid(items["box"]))["image"][0].as_py()
