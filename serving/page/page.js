@@ -189,7 +189,7 @@ function aboutPicture(url, caption = "") {
   if (url) image.src = url;
   else image.removeAttribute("src");
   image.alt = caption;
-  by("searched").removeAttribute("viewBox"); // without one it is not shown
+  by("searched").toggleAttribute("hidden", true);
   by("query").querySelector("figcaption").textContent = caption;
 }
 
@@ -201,6 +201,7 @@ function aboutSearched({ by: chosenBy, box, photo }) {
     by("searched").firstElementChild.setAttribute(name, value);
   }
   by("searched").setAttribute("viewBox", `0 0 ${photo.join(" ")}`); // fits as the photo does
+  by("searched").toggleAttribute("hidden", false);
 }
 
 function aboutItem(item) {
