@@ -16,7 +16,7 @@ from model.pixels import Pixels
 from model.precision import in_float32
 from model.taps import NECK
 
-LEVEL = 0.35  # of the peak; what is lower is surroundings
+LEVEL = 0.2  # of the peak; what is lower is surroundings
 ENLARGED = 2  # times the side, if the network takes it
 SIDE = 64  # pixels of the enlarged map
 BATCH = 64  # photos at once

@@ -44,17 +44,13 @@ def to_square(box: Box, size: Size) -> Boxes:
     return np.asarray(0.5 + (edges - _middle(size)) / max(size), np.float32)
 
 
-def to_photo(edges: Boxes, size: Size, margin: float = 0.0) -> Box | None:
-    """A box [4] of the square -> pixels of the upright photo; None where it is no box.
-
-    It grows by `margin` of its own width and height to each side, and stays within the photo.
-    """
+def to_photo(edges: Boxes, size: Size) -> Box | None:
+    """A box [4] of the square -> pixels of the upright photo; None where it is no box in it."""
     if not np.isfinite(edges).all():
         return None
     left, top, right, bottom = (edges.astype(np.float64) - 0.5) * max(size) + _middle(size)
-    wider, higher = margin * (right - left), margin * (bottom - top)
-    left, right = max(left - wider, 0.0), min(right + wider, size[0])
-    top, bottom = max(top - higher, 0.0), min(bottom + higher, size[1])
+    left, right = max(left, 0.0), min(right, size[0])
+    top, bottom = max(top, 0.0), min(bottom, size[1])
     if min(right - left, bottom - top) < MIN_SHARE * max(size):
         return None
     x, y = math.floor(left), math.floor(top)

@@ -24,7 +24,7 @@ from pipelines.catalogue import pixel_store, read_shards, read_taxonomy
 from pipelines.embed import embedder_path
 from pipelines.gate import VERDICT
 from pipelines.index import SERVED, read_arrow, write_arrow
-from pipelines.localise import localiser_facts, localiser_path
+from pipelines.localise import localiser_path
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
@@ -128,7 +128,6 @@ def _facts(settings: Settings, ds: date, outputs: dict[str, Path]) -> dict[str, 
         "trained": train["trained"],
         "mlflow_run": train.get("mlflow_run"),
         "index": index["description"],
-        "localiser": localiser_facts(settings, ds),
         "counts": {"base": index["base"], "held_out": index["held_out"]},
         "verdict": json.loads((outputs["gate"] / VERDICT).read_bytes()),
     }

@@ -26,7 +26,7 @@ from model.localiser import Boxed, Lessons, build_localiser, find_boxes, fit_loc
 from model.loop import Diverged, Epoch, Schedule
 from model.pixels import Pixels
 from pipelines.catalogue import Catalogue, read_catalogue
-from pipelines.localise_exam import FACTS, MARGIN, Verdict, examine
+from pipelines.localise_exam import FACTS, Verdict, examine
 from pipelines.localise_run import log_localisation
 from pipelines.progress import progress
 from pipelines.settings import Settings
@@ -64,14 +64,14 @@ class Localisation:
         history = self._fit(model, lessons, names)
         graph = folder / LOCALISER
         export(locate(model), graph, ("box",))
-        localiser = Localiser(graph, self.settings.pixel_spec, margin=MARGIN)
+        localiser = Localiser(graph, self.settings.pixel_spec)
         check_parity(model, localiser, lessons.grounds[:PARITY_PHOTOS])
         verdict = examine(self.settings, self.ds, self._catalogue, localiser)
         served, why = _served(options.boxes, verdict)
         if not served:
             graph.unlink()
         counts = {"boxed": len(lessons.boxed), "cut_out": len(lessons.cuts), "boxes": source}
-        facts = {"served": served, "why": why, "margin": MARGIN, **counts}
+        facts = {"served": served, "why": why, **counts}
         (folder / FACTS).write_text(json.dumps(facts | verdict.to_json(), indent=1))
         run_id = log_localisation(self.settings, self.ds, history, verdict, folder / FACTS)
         return len(lessons), {**facts, **verdict.brief(), "mlflow_run": run_id}

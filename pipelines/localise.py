@@ -14,6 +14,10 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.catalogue import read_items
 from pipelines.localise_exam import FACTS
 from pipelines.settings import Settings
 from pipelines.step import (
@@ -61,14 +65,6 @@ def localiser_path(settings: Settings, ds: date) -> Path | None:
     return path if path.is_file() else None
 
 
-def localiser_facts(settings: Settings, ds: date) -> dict[str, float] | None:
-    """What the manifest of a bundle says of its localiser."""
-    if localiser_path(settings, ds) is None:
-        return None
-    facts = json.loads((Partition(settings, "localise", ds).output / FACTS).read_bytes())
-    return {"margin": facts["margin"]}
-
-
 def _checkpoints(settings: Settings, inputs: dict[str, str]) -> Path:
     return settings.root / "checkpoints" / digest_of(["localise", inputs])
 
@@ -79,14 +75,26 @@ def _train_or_keep(
     if kept is not None:
         shutil.copytree(kept.output, folder, dirs_exist_ok=True)
         return Outcome(rows=0, details={**kept.done().details, "kept": True})
-    if settings.localise.boxes == "none":
-        facts: dict[str, object] = {"served": False, "why": "`localise.boxes` is `none`"}
+    if why := _why_not(settings, ds):
+        facts: dict[str, object] = {"served": False, "why": why}
         (folder / FACTS).write_text(json.dumps(facts))
         return Outcome(rows=0, details={"kept": False, **facts})
     from pipelines.localisation import Localisation  # Keras takes ten seconds to import
 
     rows, details = Localisation(settings, ds, _checkpoints(settings, inputs)).run(folder)
     return Outcome(rows=rows, details={"kept": False, **details})
+
+
+def _why_not(settings: Settings, ds: date) -> str:
+    """Why no localiser is wanted, before Keras is imported; empty to train one."""
+    if settings.localise.boxes == "none":
+        return "`localise.boxes` is `none`"
+    items = read_items(settings, ds)
+    held_out = pc.is_in(items["split"], value_set=pa.array(["val", "test"]))
+    asked = pc.and_(pc.equal(items["kind"], "wild"), held_out)
+    if settings.localise.boxes == "auto" and not pc.any(asked).as_py():
+        return "no photo from the wild to judge it by"
+    return ""
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ from serving.localiser import Localiser
 FACTS = "localisation.json"
 TRUE, FOUND, WHOLE, MIDDLE = "true box", "found box", "whole photo", "middle"
 MIDDLE_SHARE = 0.7  # of the sides; the middle that overlaps the sample's products best
-MARGIN = 0.02  # by which a found box grows to each side; more lost answers on train and val
 GOOD = 0.5  # IoU from which a box counts as found (PASCAL VOC)
 MAX_STUDIO = 500  # studio shots asked
 SHOWN = 24  # photos of the picture

@@ -134,10 +134,7 @@ class Engine:
 
 def _load_localiser(bundle: Bundle, threads: int) -> Localiser | None:
     path = bundle.folder / LOCALISER
-    if not path.is_file():
-        return None
-    margin = float(bundle.manifest["localiser"]["margin"])
-    return Localiser(path, bundle.pixel_spec, margin=margin, threads=threads)
+    return Localiser(path, bundle.pixel_spec, threads=threads) if path.is_file() else None
 
 
 def _searched(photo: Photo, given: Box | None, found: Box | None) -> Searched:

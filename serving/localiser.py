@@ -12,13 +12,12 @@ from serving.graph import Graph
 class Localiser:
     """Runs `localiser.onnx`: uint8 [n, side, side, 3] -> boxes float32 [n, 4] of `model.boxes`.
 
-    `margin`: by how much of its own sides a found box grows. Safe to call from several threads.
-    Raises Damaged for a graph of another pixel spec, or that gives no boxes.
+    Safe to call from several threads. Raises Damaged for a graph of another pixel spec, or that
+    gives no boxes.
     """
 
-    def __init__(self, path: Path, spec: PixelSpec, *, margin: float, threads: int = 0) -> None:
+    def __init__(self, path: Path, spec: PixelSpec, *, threads: int = 0) -> None:
         self._graph = Graph(path, threads=threads)
-        self._margin = margin
         if (self._graph.side, self._graph.widths) != (spec.side, (EDGES,)):
             raise Damaged(
                 f"The localiser is not of this pixel spec. Expected images of side {spec.side} and "
@@ -36,4 +35,4 @@ class Localiser:
         pixels = photo.pixels()
         if is_plain(pixels, photo.size):
             return None
-        return to_photo(self.edges(pixels[None])[0], photo.size, self._margin)
+        return to_photo(self.edges(pixels[None])[0], photo.size)

@@ -99,12 +99,6 @@ def test_the_middle_has_its_share_of_both_sides() -> None:
     np.testing.assert_allclose(centre((200, 100), 0.5), [0.25, 0.375, 0.75, 0.625])
 
 
-def test_a_margin_is_of_the_box_and_ends_at_the_photo() -> None:
-    edges = np.array([0.25, 0.25, 0.5, 0.5], np.float32)
-    assert to_photo(edges, (100, 100), 0.2) == Box(20, 20, 35, 35)
-    assert to_photo(edges, (100, 100), 9.0) == Box(0, 0, 100, 100)
-
-
 @pytest.mark.parametrize("edges", [[np.nan, 0, 1, 1], [0, 0, np.inf, 1], [0.6, 0, 0.4, 1],
                                    [0.2, 0.5, 0.8, 0.505], [0.0, 0.0, 1.0, 0.2]])  # fmt: skip
 def test_what_is_no_box_in_the_photo_is_none(edges: list[float]) -> None:

@@ -18,7 +18,6 @@ from pipelines import bundle
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_taxonomy
 from pipelines.index import SERVED, read_arrow
-from pipelines.localise_exam import MARGIN
 from pipelines.reduce import space_id
 from pipelines.settings import Settings
 from pipelines.step import Partition, file_digest, files_below
@@ -56,7 +55,6 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
         "trained": train["trained"],
         "mlflow_run": train["mlflow_run"],
         "index": index["description"],
-        "localiser": {"margin": MARGIN},
         "counts": {"base": index["base"], "held_out": index["held_out"]},
         "verdict": json.loads(verdict),
     }

@@ -13,8 +13,7 @@ from tiny_shop import DAY_1, DAY_2, forget
 from model.errors import Damaged
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_catalogue
-from pipelines.localise import localiser_facts, localiser_path, run
-from pipelines.localise_exam import MARGIN
+from pipelines.localise import localiser_path, run
 from pipelines.settings import Localise, Settings
 from pipelines.step import Partition, file_digests
 from pipelines.tracking import client
@@ -80,7 +79,6 @@ def test_mlflow_has_figures_a_table_and_a_picture(shop: Settings) -> None:
 def test_the_bundle_serves_it(shop: Settings) -> None:
     digest = bundle_digest(shop, DAY_1)
     bundle = verify(shop.root / "bundles" / digest, digest)
-    assert bundle.manifest["localiser"] == localiser_facts(shop, DAY_1) == {"margin": MARGIN}
     engine = Engine(bundle, threads=1)
     items = read_catalogue(shop, DAY_1).items
     photo = items.filter(pc.is_valid(items["box"]))["image"][0].as_py()
@@ -109,7 +107,6 @@ def test_without_boxes_there_is_no_localiser(shop_copy: CopyShop) -> None:
     why = {"served": False, "why": "`localise.boxes` is `none`"}
     assert report.details == {"kept": False, **why}
     assert (facts(settings), localiser_path(settings, DAY_1)) == (why, None)
-    assert localiser_facts(settings, DAY_1) is None
 
 
 @pytest.mark.parametrize(("min_boxes", "source"), [(1, "feed"), (10_000, "activation")])

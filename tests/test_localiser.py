@@ -112,7 +112,7 @@ def test_the_exported_graph_finds_what_keras_finds(tmp_path: Path, side: int) ->
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     model(pixels, training=True)  # moves the norms' means away from their start
     export(locate(model), tmp_path / "localiser.onnx", ("box",))
-    served = Localiser(tmp_path / "localiser.onnx", PixelSpec(side), margin=0.0)
+    served = Localiser(tmp_path / "localiser.onnx", PixelSpec(side))
     np.testing.assert_allclose(served.edges(pixels), find_boxes(model, pixels), atol=1e-3)
 
 

@@ -135,18 +135,11 @@ def add_variant(root: Path, digest: str, edit: Callable[[Path], object]) -> str:
     return variant
 
 
-def add_localiser(
-    root: Path, digest: str, box: Sequence[float], *, side: int = SIDE, margin: float = 0.0
-) -> str:
+def add_localiser(root: Path, digest: str, box: Sequence[float], *, side: int = SIDE) -> str:
     """The bundle with a localiser that finds the box, fractions of the square, in every photo."""
-
-    def edit(folder: Path) -> None:
-        write_localiser(folder / bundles.LOCALISER, box, side)
-        manifest = json.loads((folder / bundles.MANIFEST).read_bytes())
-        manifest["localiser"] = {"margin": margin}
-        (folder / bundles.MANIFEST).write_text(json.dumps(manifest))
-
-    return add_variant(root, digest, edit)
+    return add_variant(
+        root, digest, lambda folder: write_localiser(folder / bundles.LOCALISER, box, side)
+    )
 
 
 def write_localiser(path: Path, box: Sequence[float], side: int = SIDE) -> None:
