@@ -35,6 +35,7 @@ def daily_retrain() -> None:
             timeout=360 * MINUTES,
             trigger_rule=TriggerRule.NONE_FAILED,  # `train` may be skipped
         ),
+        step("localise", environment="train", timeout=120 * MINUTES, pool="gpu"),
         step("reduce", environment="serve", timeout=30 * MINUTES),
         step("index", environment="serve", timeout=120 * MINUTES),
         step("gate", environment="serve", timeout=60 * MINUTES),

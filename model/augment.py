@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from model.ground import plain_ground
 from model.pixels import PADDING, Pixels
-
-GROUND_LEVELS = 14  # of 255 that a plain ground may vary, per channel
-GROUND_SHARE = 0.6  # of the border that must be of the ground's colour
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def augment(photos: Pixels, rng: np.random.Generator, *, side: int, what: Augmen
     """uint8 [n, s, s, 3] -> uint8 [n, side, side, 3]."""
     placed = _ground(photos, rng, what)
     moved = np.stack([_move(photo, rng, side, what) for photo in placed])
-    return _erase(_light(moved, rng, what), rng, what)
+    return _erase(light(moved, rng, what), rng, what)
 
 
 def cutmix(photos: Pixels, rng: np.random.Generator) -> tuple[Pixels, npt.NDArray[np.int64], float]:
@@ -71,25 +69,6 @@ def _ground(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pix
     return placed
 
 
-def plain_ground(photo: Pixels) -> npt.NDArray[np.bool_]:
-    """bool [side, side]: pixels of the ground; none where the border is not of one colour."""
-    sides = photo[:, :2], photo[:, -2:]
-    border = np.concatenate([photo[:2], photo[-2:], *(s.swapaxes(0, 1) for s in sides)])
-    border = border.reshape(-1, 3)
-    colour = np.partition(border, len(border) // 2, axis=0)[len(border) // 2]
-    if _near(border, colour, GROUND_LEVELS).mean() < GROUND_SHARE:
-        return np.zeros(photo.shape[:2], bool)
-    padding = np.array(PADDING, np.uint8)
-    return _near(photo, colour, GROUND_LEVELS) | _near(photo, padding, 0)
-
-
-def _near(pixels: Pixels, colour: Pixels, levels: int) -> npt.NDArray[np.bool_]:
-    """bool [...]: at most `levels` from `colour` in every channel."""
-    far = np.maximum(pixels, colour) - np.minimum(pixels, colour)
-    red, green, blue = (far[..., channel] <= levels for channel in range(3))
-    return np.asarray(red & green & blue)
-
-
 def _move(photo: Pixels, rng: np.random.Generator, side: int, what: Augmentation) -> Pixels:
     source = photo.shape[0]
     scale = source / side * rng.uniform(*what.zoom)
@@ -111,7 +90,7 @@ def _move(photo: Pixels, rng: np.random.Generator, side: int, what: Augmentation
     return np.asarray(image)
 
 
-def _light(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:
+def light(photos: Pixels, rng: np.random.Generator, what: Augmentation) -> Pixels:
     n, _, width, _ = photos.shape
     shift = rng.uniform(-what.brightness, what.brightness, (n, 1, 1)) * 128
     contrast = 1 + rng.uniform(-what.brightness, what.brightness, (n, 1, 1))

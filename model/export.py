@@ -5,6 +5,7 @@ shopper's photo.
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -31,15 +32,20 @@ def embedder(model: keras.Model, side: int, taps: Taps = DEFAULT) -> keras.Model
 
 def export_embedder(model: keras.Model, side: int, path: Path, taps: Taps = DEFAULT) -> None:
     """Write the `embedder` as an ONNX graph of outputs `embedding` and `leaf`."""
-    network = embedder(model, side, taps)
-    graph = keras.Model(network.input, [network.output[name] for name in (EMBEDDING, LEAF)])
+    export(embedder(model, side, taps), path, (EMBEDDING, LEAF))
+
+
+def export(network: keras.Model, path: Path, names: Sequence[str]) -> None:
+    """Write a network of photos as an ONNX graph with the named outputs. Raises BadInput."""
+    side = network.input.shape[1]
+    graph = keras.Model(network.input, [network.output[name] for name in names])
     signature = [keras.InputSpec(shape=(None, side, side, 3), dtype="uint8", name="pixels")]
     with warnings.catch_warnings():
         # Keras 3.15 looks for the `np.object` of NumPy 1; nothing follows from it.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         graph.export(str(path), format="onnx", input_signature=signature, verbose=False)
     exported = onnx.load(path)
-    _rename_outputs(exported.graph, [EMBEDDING, LEAF])
+    _rename_outputs(exported.graph, names)
     _replace_erfc(exported.graph)
     try:
         onnx.checker.check_model(exported)
@@ -52,7 +58,7 @@ def export_embedder(model: keras.Model, side: int, path: Path, taps: Taps = DEFA
     onnx.save(exported, path)
 
 
-def _rename_outputs(graph: onnx.GraphProto, names: list[str]) -> None:
+def _rename_outputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
     for output, name in zip(graph.output, names, strict=True):
         graph.node.append(helper.make_node("Identity", [output.name], [name]))
         output.name = name

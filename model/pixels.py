@@ -9,8 +9,10 @@ to 21 levels, its default resize by up to 203. A spec is one line of text, for e
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +45,10 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
 
 Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # width and height in pixels
 
 
 class Box(NamedTuple):
@@ -83,20 +87,70 @@ def to_pixels(data: bytes, spec: PixelSpec, box: Box | None = None) -> Pixels:
 
     Returns uint8 [side, side, 3]. Raises BadImage with a reason of `REASONS`.
     """
+    return Photo(data, spec, box).pixels(box)
+
+
+class Photo:
+    """A decoded photo, to be seen whole and by its boxes. Not to be shared between threads.
+
+    `box` is what is looked at first: a JPEG is decoded at the scale that this needs, and again only
+    for a box that needs another. Raises BadImage.
+    """
+
+    def __init__(self, data: bytes, spec: PixelSpec, box: Box | None = None) -> None:
+        self._data = data
+        self._side = spec.side
+        with _decoding():
+            image = _open(data)
+            self._full = image.size  # as it is stored
+            self._is_jpeg = image.format in ("JPEG", "MPO")
+            self._decode(image, self._draft(box))
+
+    def pixels(self, box: Box | None = None) -> Pixels:
+        """Cropped to `box`, the longer side shrunk to the spec's, padded: uint8 [side, side, 3].
+
+        The same numbers whatever was looked at before. Raises BadImage.
+        """
+        with _decoding():
+            if self._draft(box) != self._drafted:
+                self._decode(_open(self._data), self._draft(box))
+            image = self._upright if box is None else _crop(self._upright, self.size, box)
+        image = _resize(_rgb(image), self._side)
+        canvas = Image.new("RGB", (self._side, self._side), PADDING)
+        canvas.paste(image, ((self._side - image.width) // 2, (self._side - image.height) // 2))
+        return np.asarray(canvas)
+
+    def _draft(self, box: Box | None) -> Size | None:
+        """What to ask of the decoder, so that `box` has enough pixels; None: all there are."""
+        full = self._full
+        longest = max(full) if box is None else max(1, min(max(box.width, box.height), max(full)))
+        scale = OVERSAMPLING * self._side / longest
+        if not self._is_jpeg or scale >= 1:
+            return None
+        return round(full[0] * scale) + 1, round(full[1] * scale) + 1
+
+    def _decode(self, image: Image.Image, draft: Size | None) -> None:
+        if draft:
+            image.draft(None, draft)
+        image.load()
+        turn = _turn(image)
+        self._drafted = draft
+        self._upright = image if turn is None else image.transpose(turn)
+        self.size = self._full[::-1] if turn in SIDEWAYS else self._full  # upright, in pixels
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """What decoders raise (OSError, SyntaxError, struct.error, ...) becomes BadImage."""
     with warnings.catch_warnings():
         # Broken EXIF or palette blocks warn; the pixels are what counts, and they are checked.
         warnings.simplefilter("ignore")
-        image = _open(data)
         try:
-            image = _upright_crop(image, spec.side, box)
+            yield
         except BadImage:
             raise
-        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
+        except Exception as error:
             raise BadImage("image_truncated", f"Cannot decode the image: {error}.") from error
-        image = _resize(_rgb(image), spec.side)
-    canvas = Image.new("RGB", (spec.side, spec.side), PADDING)
-    canvas.paste(image, ((spec.side - image.width) // 2, (spec.side - image.height) // 2))
-    return np.asarray(canvas)
 
 
 def check_size(n_bytes: int) -> None:
@@ -145,19 +199,9 @@ def _too_many_pixels(received: str) -> BadImage:
     )
 
 
-def _upright_crop(image: Image.Image, side: int, box: Box | None) -> Image.Image:
-    full = image.size
-    longest = max(full) if box is None else max(1, min(max(box.width, box.height), max(full)))
-    scale = OVERSAMPLING * side / longest
-    if image.format in ("JPEG", "MPO") and scale < 1:
-        image.draft(None, (round(full[0] * scale) + 1, round(full[1] * scale) + 1))
-    image.load()
+def _crop(image: Image.Image, full: Size, box: Box) -> Image.Image:
+    """`box` in pixels of the photo of size `full`, which was decoded as `image`."""
     shrink = max(image.size) / max(full)  # the shorter side of a thin photo was rounded up
-    stored, image = image.size, _upright(image)
-    if image.size != stored:
-        full = full[::-1]
-    if box is None:
-        return image
     left, top = max(box.x * shrink, 0), max(box.y * shrink, 0)
     right = min((box.x + box.width) * shrink, image.width)
     bottom = min((box.y + box.height) * shrink, image.height)
@@ -171,13 +215,13 @@ def _upright_crop(image: Image.Image, side: int, box: Box | None) -> Image.Image
     return image.crop(crop)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn by the EXIF orientation. ImageOps.exif_transpose also writes EXIF, and broken fails."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """By the EXIF orientation. ImageOps.exif_transpose also writes EXIF, and broken fails."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # no EXIF that can be read: as it is stored
-        return image
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+        return None
+    return TURNS.get(orientation)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

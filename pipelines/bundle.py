@@ -24,10 +24,11 @@ from pipelines.catalogue import pixel_store, read_shards, read_taxonomy
 from pipelines.embed import embedder_path
 from pipelines.gate import VERDICT
 from pipelines.index import SERVED, read_arrow, write_arrow
+from pipelines.localise import localiser_path
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
-from serving.bundle import seal, store, verify
+from serving.bundle import LOCALISER, seal, store, verify
 from serving.embedder import Embedder
 from serving.graph import Precision
 from serving.index import Vectors
@@ -50,6 +51,7 @@ def run(settings: Settings, ds: date) -> Report:
         "reduce": Partition(settings, "reduce", ds).done().digest,
         "train": Partition(settings, "train", ds).done().digest,
         "embed": Partition(settings, "embed", ds).done().digest,
+        "localise": Partition(settings, "localise", ds).done().digest,
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
     }
     return run_step(
@@ -82,6 +84,9 @@ def _bundle(settings: Settings, ds: date, folder: Path) -> Outcome:
     os.link(outputs["index"] / "vectors.npy", parts / "vectors.npy")
     shutil.copytree(outputs["preprocess"] / "transform", parts / "transform", copy_function=os.link)
     os.link(outputs["gate"] / VERDICT, parts / VERDICT)
+    localiser = localiser_path(settings, ds)
+    if localiser is not None:
+        os.link(localiser, parts / LOCALISER)
     items = read_arrow(outputs["index"] / "items.arrow")
     write_arrow(items.select(SERVED), parts / "items.arrow")
     (parts / "taxonomy.json").write_text(_taxonomy_of_embedder(settings, ds).to_json())

@@ -123,7 +123,7 @@ def evaluate(exam: Exam, vectors: Mapping[str, Vectors], rounds: int) -> Evaluat
     scores: list[Score] = []
     for name, found in {**exam.baselines, **vectors}.items():
         try:
-            scores += _answers(exam, name, found, rounds)
+            scores += answers(exam, name, found, rounds)
             scores += _probes(exam, name, found, rounds)
         except BadInput as error:
             raise BadInput(f"Space `{name}`: {error}") from error
@@ -131,7 +131,8 @@ def evaluate(exam: Exam, vectors: Mapping[str, Vectors], rounds: int) -> Evaluat
     return Evaluation(galleries, tuple(scores))
 
 
-def _answers(exam: Exam, name: str, vectors: Vectors, rounds: int) -> Iterator[Score]:
+def answers(exam: Exam, name: str, vectors: Vectors, rounds: int) -> Iterator[Score]:
+    """The scores of one space; `vectors` as `evaluate` takes them."""
     for protocol, question in exam.questions.items():
         found = question.task.measure(vectors[question.asked], vectors[question.base])
         clusters = exam.clusters[question.asked]

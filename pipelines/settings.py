@@ -142,6 +142,18 @@ class Train(Section):
         )
 
 
+class Localise(Section):
+    """The network that finds the product in a shopper's photo."""
+
+    # What it learns from beside compositions. auto: the feed's boxes, or too few of them: the
+    # classifier's activation; and it serves only if searching by what it finds does no harm.
+    boxes: Literal["auto", "feed", "activation", "none"] = "auto"  # none: no localiser
+    min_boxes: PositiveInt = 50  # of training photos, for `auto` to learn from the feed's
+    width: PositiveInt = 32  # channels at a quarter of the side; doubled as it halves
+    epochs: PositiveInt = 8
+    learning_rate: float = Field(0.003, gt=0)  # peak of the cosine
+
+
 class Reduce(Section):
     dimensions: PositiveInt | Literal["auto"] = "auto"  # the fewest that the gate would pass
     max_loss: float = Field(0.01, ge=0, lt=1)  # and that lose no more than this share of quality
@@ -198,6 +210,7 @@ class Settings(BaseSettings):
     preprocess: Preprocess = Preprocess()
     train: Train = Train()
     embed: Embed = Embed()
+    localise: Localise = Localise()
     reduce: Reduce = Reduce()
     index: Index = Index()
     gate: Gate = Gate()

@@ -29,8 +29,8 @@ from model.errors import BadInput, LookalikeError, Refused
 from pipelines.settings import Settings, load_settings
 
 STEPS = (
-    "ingest", "preprocess", "train", "embed", "reduce", "index", "gate", "bundle", "register",
-    "promote",
+    "ingest", "preprocess", "train", "embed", "localise", "reduce", "index", "gate", "bundle",
+    "register", "promote",
 )  # fmt: skip
 REPORT = "report.json"
 EXIT_CODES: dict[type[Exception], int] = {

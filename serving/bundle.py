@@ -2,6 +2,7 @@
 
     manifest.json    schema, space id, pixel spec, counts, index description, verdict, file digests
     embedder.onnx    uint8 [n, side, side, 3] -> vector float32 [n, d], leaf float32 [n, leaves]
+    localiser.onnx   uint8 [n, side, side, 3] -> box float32 [n, 4]; not in every bundle
     index/           the base index, over the first `base` items
     vectors.npy      float32 [items, d]; the items after `base` are searched exactly
     items.arrow      one row an item, in the order of the vectors
@@ -26,6 +27,7 @@ from model.pixels import PixelSpec
 from model.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
+LOCALISER = "localiser.onnx"
 SCHEMA_VERSION = 1
 FORBIDDEN_SUFFIXES = (".pkl", ".pickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".sh")
 PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))

@@ -2,18 +2,19 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from model.errors import LookalikeError
-from model.pixels import Box, to_pixels
-from serving.bundle import Bundle
+from model.pixels import Box, Photo, Size
+from serving.bundle import LOCALISER, Bundle
 from serving.embedder import Embedder
 from serving.engines import load_index
 from serving.exact import ExactIndex
 from serving.index import MISSING, Rows, Vectors, merge
+from serving.localiser import Localiser
 
 SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
 
@@ -23,12 +24,22 @@ class UnknownItem(LookalikeError):
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What was searched of the upright photo, whose choice that was, and the photo's size."""
+
+    by: Literal["given", "found", "whole"]
+    box: Box
+    photo: Size
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a query gets: hits best first, the category of the photo, seconds of each stage."""
 
     hits: list[dict[str, Any]]
     category: list[dict[str, Any]]
     seconds: dict[str, float]
+    searched: Searched | None = None  # None: the query was an item
 
 
 class Engine:
@@ -38,6 +49,7 @@ class Engine:
         manifest = bundle.manifest
         self.bundle = bundle
         self.embedder = Embedder(bundle.folder / "embedder.onnx", threads=threads)
+        self.localiser = _load_localiser(bundle, threads)
         taxonomy = bundle.taxonomy
         self.leaves = taxonomy.leaves
         self._categories, self._category_of_leaf = taxonomy.answers
@@ -52,23 +64,30 @@ class Engine:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def search(self, image: bytes, k: int, box: Box | None = None) -> Answer:
-        """Items that look like the photo. Raises BadImage for what is not one."""
+    def search(self, image: bytes, k: int, box: Box | Literal["whole"] | None = None) -> Answer:
+        """Items that look like the product in `box`, or where the localiser finds it, or `whole`.
+
+        Raises BadImage for what is no photo, or has nothing in the box.
+        """
         started = time.perf_counter()
-        pixels = to_pixels(image, self.bundle.pixel_spec, box)
+        given = box if isinstance(box, Box) else None
+        photo = Photo(image, self.bundle.pixel_spec, given)
+        found = self.localiser.find(photo) if self.localiser and box is None else None
+        pixels = photo.pixels(given or found)
         decoded = time.perf_counter()
         vectors, leaves = self.embedder.embed(pixels[None])
         embedded = time.perf_counter()
         rows, scores = self.nearest(vectors, k)
-        found = time.perf_counter()
+        ended = time.perf_counter()
         return Answer(
             hits=self._hits(rows[0], scores[0]),
             category=self._category(leaves[0]),
             seconds={
                 "decode": decoded - started,
                 "embed": embedded - decoded,
-                "search": found - embedded,
+                "search": ended - embedded,
             },
+            searched=_searched(photo, given, found),
         )
 
     def similar(self, item_id: str, k: int) -> Answer:
@@ -111,6 +130,19 @@ class Engine:
             {"path": names[number], "confidence": round(float(today[number]), 4)}
             for number in np.argsort(-today)[:best]
         ]
+
+
+def _load_localiser(bundle: Bundle, threads: int) -> Localiser | None:
+    path = bundle.folder / LOCALISER
+    return Localiser(path, bundle.pixel_spec, threads=threads) if path.is_file() else None
+
+
+def _searched(photo: Photo, given: Box | None, found: Box | None) -> Searched:
+    if given is not None:
+        return Searched("given", given, photo.size)
+    if found is not None:
+        return Searched("found", found, photo.size)
+    return Searched("whole", Box(0, 0, *photo.size), photo.size)
 
 
 def _read_items(bundle: Bundle) -> pa.Table:

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -56,11 +56,13 @@ def read_number(request: Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def read_box(request: Request) -> Box | None:
-    """Raises Rejected unless `box` is absent or four numbers with an area."""
+def read_box(request: Request) -> Box | Literal["whole"] | None:
+    """Raises Rejected unless `box` is absent, `whole`, or four numbers with an area."""
     text = request.query_params.get("box")
     if text is None:
         return None
+    if text == "whole":
+        return "whole"
     match = BOX.fullmatch(text)
     numbers = [int(number) for number in match.groups()] if match else []
     if not numbers or max(numbers) > MAX_BOX or 0 in numbers[2:]:
@@ -68,7 +70,7 @@ def read_box(request: Request) -> Box | None:
             422,
             "invalid_box",
             f"Invalid `box`. Expected `x,y,width,height` in pixels of the upright photo, width and "
-            f"height at least 1. Received: {text[:40]!r}.",
+            f"height at least 1, or `whole`. Received: {text[:40]!r}.",
         )
     return Box(*numbers)
 

@@ -17,8 +17,9 @@ ITEM_ID = {
 BOX = {
     "name": "box",
     "in": "query",
-    "schema": {"type": "string", "pattern": r"^\d+,\d+,\d+,\d+$"},
-    "description": "Where the product is: x,y,width,height in pixels of the upright photo.",
+    "schema": {"type": "string", "pattern": r"^(\d+,\d+,\d+,\d+|whole)$"},
+    "description": "Where the product is: x,y,width,height in pixels of the upright photo, or "
+    "`whole` for all of it. Without it the product is found, if the bundle can.",
     "example": "40,60,300,420",
 }
 STAMP_HEADERS = {
@@ -125,6 +126,11 @@ def _schemas() -> Schema:
     score = {"type": "number", "description": "Cosine similarity; 1 is the same look."}
     guess = {"path": _typed("string"), "confidence": _typed("number")}
     hits, answered = _list("Hit"), {"bundle": _ref("BundleName")}
+    searched = {
+        "by": {"enum": ["given", "found", "whole"], "description": "Who chose the box."},
+        "box": _numbers(4, "x, y, width, height in pixels of the upright photo"),
+        "photo": _numbers(2, "Width and height of the upright photo, in pixels."),
+    }
     return {
         "Error": _record(error=_record(code=_typed("string"), message=_typed("string"))),
         "Status": _record(status=_typed("string")),
@@ -132,7 +138,10 @@ def _schemas() -> Schema:
         "Hit": _record(**item, score=score),
         "BundleName": _record(**_name()),
         "SearchAnswer": _record(
-            **answered, category={"type": "array", "items": _record(**guess)}, hits=hits
+            **answered,
+            searched=_record(**searched),
+            category={"type": "array", "items": _record(**guess)},
+            hits=hits,
         ),
         "SimilarAnswer": _record(**answered, item=_ref("Item"), hits=hits),
         "Sample": _record(**answered, items=_list("Item")),
@@ -195,6 +204,12 @@ def _record(**fields: Schema) -> Schema:
 
 def _list(schema: str) -> Schema:
     return {"type": "array", "items": _ref(schema)}
+
+
+def _numbers(count: int, description: str) -> Schema:
+    length = {"minItems": count, "maxItems": count}
+    items = {"type": "integer", "minimum": 0}
+    return {"type": "array", "items": items, **length, "description": description}
 
 
 def _typed(*types: str) -> Schema:

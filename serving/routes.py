@@ -117,7 +117,8 @@ class Api:
             answer = await self._pool.run(
                 lambda: loaded.engine.search(photo, k, box), self._seconds
             )
-        body = {"category": answer.category, "hits": answer.hits}
+        searched = answer.searched and asdict(answer.searched)
+        body = {"searched": searched, "category": answer.category, "hits": answer.hits}
         return self._answered(loaded, body, answer, started)
 
     async def similar(self, request: Request) -> Response:

@@ -62,8 +62,8 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
     assert 0.99 <= cosines["precision_cosine"] <= 1.0001
     assert created.endswith("+00:00")
     assert {name.split("/")[0] for name in files} == {
-        "embedder.onnx", "index", "items.arrow", "taxonomy.json", "transform", "vectors.npy",
-        "verdict.json",
+        "embedder.onnx", "index", "items.arrow", "localiser.onnx", "taxonomy.json", "transform",
+        "vectors.npy", "verdict.json",
     }  # fmt: skip
     assert Partition(shop, "bundle", DAY_1).done().details == {
         "bundle": found.digest,
@@ -80,7 +80,7 @@ def test_the_bundle_answers(shop: Settings) -> None:
     self_test(engine)
     rows = engine.items.slice(0, 20).to_pylist()
     for row in rows:
-        hits = engine.search((shop.root / row["image"]).read_bytes(), 3).hits
+        hits = engine.search((shop.root / row["image"]).read_bytes(), 3, "whole").hits
         assert hits[0]["score"] > 0.98
     assert tuple(engine.items.column_names) == SERVED
     index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")

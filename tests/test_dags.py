@@ -117,6 +117,7 @@ def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
         "preprocess": task("preprocess", 360),
         "train": task("train", 720, pool="gpu"),
         "embed": task("embed", 360, rule="none_failed"),
+        "localise": task("localise", 120, pool="gpu"),
         "reduce": task("reduce", 30),
         "index": task("index", 120),
         "gate": task("gate", 60),

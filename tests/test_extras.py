@@ -21,7 +21,7 @@ PROMISED = {
         "pipelines.importers",
         "pipelines.sample",
         *(f"pipelines.{step}" for step in ("ingest", "preprocess", "analysis", "train")),
-        "pipelines.training",
+        *(f"pipelines.{step}" for step in ("training", "localise", "localisation")),
     ),
     "serve": (
         "pipelines.cli",

@@ -1,12 +1,17 @@
 """The page for people, in a real browser."""
 
 import base64
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny_bundle import draw_photo, make_root, site
+from PIL import Image
+from tiny_bundle import add_localiser, draw_photo, make_root, promote, site
+
+from serving.ledger import champion
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -98,6 +103,38 @@ def test_a_photo_finds_similar_items(visit: Visit, way: str) -> None:
         picture = visit.page.locator(image).first
         sync_api.expect(picture).to_have_js_property("naturalWidth", 240)
     assert visit.complaints == []
+
+
+def test_the_found_box_is_drawn_on_the_photo(browser: "sync_api.Browser", tmp_path: Path) -> None:
+    """Where it was searched, and gone with the next item."""
+    root = make_root(tmp_path)
+    former = champion(root)
+    assert former is not None
+    promote(root, add_localiser(root, former.bundle, (0.25, 0.0, 0.75, 0.5)), version="2")
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    photo = io.BytesIO()
+    Image.fromarray(blocks).resize((240, 240), Image.Resampling.NEAREST).save(photo, "PNG")
+    with site(root) as url:
+        visit = Visit(browser, url)
+        visit.choose(photo.getvalue(), "photo.png")
+        visit.results()
+        shown, box = (
+            visit.page.locator(place).bounding_box() for place in (".shown img", "#searched rect")
+        )
+        assert shown is not None
+        assert box is not None
+        part = [
+            (box["x"] - shown["x"]) / shown["width"],
+            (box["y"] - shown["y"]) / shown["height"],
+            box["width"] / shown["width"],
+            box["height"] / shown["height"],
+        ]
+        assert part == pytest.approx([0.25, 0.0, 0.5, 0.5], abs=0.03)
+        visit.page.locator("a.card").first.click()
+        visit.page.wait_for_selector(".facts dd")
+        sync_api.expect(visit.page.locator("#searched")).to_be_hidden()
+        assert visit.complaints == []
+        visit.context.close()
 
 
 def test_a_card_leads_to_its_own_similar_items_and_back(visit: Visit, url: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_bundle import SIDE, SPEC, make_root
 
+from model import pixels
 from model.errors import BadImage, BadInput
 from model.pixels import Box, Pixels, PixelSpec, check_size, to_pixels
 from pipelines.analysis import DEAD, DecodeShard
@@ -357,3 +358,23 @@ def test_sizes_are_checked_before_reading() -> None:
             check_size(size)
         reasons.append(caught.value.reason)
     assert reasons == ["image_empty", "image_too_large"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_seen_twice_gives_the_pixels_of_each_alone(kind: str, orientation: int) -> None:
+    """Whole and by boxes of several scales, in any order."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(picture(640, 400), kind, exif=exif)
+    size = (640, 400) if orientation == 1 else (400, 640)
+    boxes = (None, Box(10, 20, 60, 50), Box(0, 0, *size), Box(100, 100, 300, 200), None)
+    photo = pixels.Photo(data, SPEC_16)
+    assert photo.size == size
+    for box in boxes:
+        np.testing.assert_array_equal(photo.pixels(box), to_pixels(data, SPEC_16, box))
+    other = pixels.Photo(data, SPEC_16, boxes[1])
+    np.testing.assert_array_equal(other.pixels(), to_pixels(data, SPEC_16))
+    with pytest.raises(BadImage) as caught:
+        photo.pixels(Box(700, 0, 10, 10))
+    assert caught.value.reason == "box_outside_image"

@@ -24,6 +24,7 @@ from tiny_bundle import (
     CREATED,
     LEAVES,
     SPEC,
+    add_localiser,
     add_variant,
     draw_photo,
     make_root,
@@ -100,6 +101,7 @@ def test_search_by_photo_is_what_the_engine_answers(url: str, root: Path, engine
     assert answer.status_code == 200
     assert unaged(answer.json()) == {
         "bundle": {"digest": digest, "version": "1", "ds": "2026-11-20"},
+        "searched": {"by": "whole", "box": [0, 0, 240, 240], "photo": [240, 240]},
         "category": expected.category,
         "hits": expected.hits,
     }
@@ -143,6 +145,20 @@ def test_a_box_is_searched_alone(url: str, engine: Engine) -> None:
         answer = httpx.post(f"{url}/v1/search", params=query, content=photo).json()
         assert answer["hits"] == engine.search(photo, 1, Box(*box)).hits
         assert answer["hits"][0]["item_id"] == f"item-{item:03}"
+
+
+def test_a_found_box_is_named_and_can_be_declined(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    promote(root, add_localiser(root, champion_digest(root), (0.0, 0.0, 1.0, 0.5)), version="2")
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    photo = encoded(Image.fromarray(blocks).resize((200, 200), Image.Resampling.NEAREST), "PNG")
+    with site(root) as url:
+        found, whole = (
+            httpx.post(f"{url}/v1/search", params=query, content=photo).json()
+            for query in ({}, {"box": "whole"})
+        )
+    assert found["searched"] == {"by": "found", "box": [0, 0, 200, 100], "photo": [200, 200]}
+    assert whole["searched"] == {"by": "whole", "box": [0, 0, 200, 200], "photo": [200, 200]}
 
 
 def test_similar_items_are_without_the_item(url: str, root: Path, engine: Engine) -> None:

@@ -4,6 +4,7 @@
     digest = add_bundle(root, items=90)          # a second bundle, sealed and stored, not promoted
     promote(root, digest, version="2")           # the ledger entry that makes it serve
     digest = add_variant(root, digest, edit)     # the bundle after `edit(folder)`, sealed again
+    digest = add_localiser(root, digest, box)    # the bundle with one that always finds `box`
     with site(root) as url: ...                  # our routes under uvicorn, in this process
     with bentoml_service(root) as service: ...   # the real service: service.url, service.pid
 
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -132,6 +133,35 @@ def add_variant(root: Path, digest: str, edit: Callable[[Path], object]) -> str:
     variant = bundles.seal(folder, {**facts, "files": {}, "variant_of": digest})
     bundles.store(folder, root / "bundles", variant)
     return variant
+
+
+def add_localiser(root: Path, digest: str, box: Sequence[float], *, side: int = SIDE) -> str:
+    """The bundle with a localiser that finds the box, fractions of the square, in every photo."""
+    return add_variant(
+        root, digest, lambda folder: write_localiser(folder / bundles.LOCALISER, box, side)
+    )
+
+
+def write_localiser(path: Path, box: Sequence[float], side: int = SIDE) -> None:
+    """A graph of the network's form, whatever is in the photo."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "axis"], ["column"]),
+        helper.make_node("Add", ["column", "edges"], ["box"]),
+    ]
+    constants = {"zero": np.float32(0), "axis": np.int64([1]), "edges": np.float32(box)}
+    graph = helper.make_graph(
+        nodes,
+        "tiny_localiser",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", side, side, 3])],
+        [helper.make_tensor_value_info("box", TensorProto.FLOAT, ["n", len(box)])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 @contextmanager

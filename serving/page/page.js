@@ -119,7 +119,9 @@ async function showPhoto({ photo, url }) {
   lay({ query: true, heading: "Similar items", count: RESULTS });
   aboutPicture(url, "Your photo");
   const body = await shrunk(photo);
-  const { hits, category, bundle } = await ask(`/v1/search?k=${RESULTS}`, { method: "POST", body });
+  const answer = await ask(`/v1/search?k=${RESULTS}`, { method: "POST", body });
+  const { hits, category, searched, bundle } = answer;
+  aboutSearched(searched);
   aboutCategory(category);
   fill(hits, bundle);
 }
@@ -187,7 +189,19 @@ function aboutPicture(url, caption = "") {
   if (url) image.src = url;
   else image.removeAttribute("src");
   image.alt = caption;
+  by("searched").toggleAttribute("hidden", true);
   by("query").querySelector("figcaption").textContent = caption;
+}
+
+function aboutSearched({ by: chosenBy, box, photo }) {
+  if (chosenBy === "whole") return;
+  const [x, y, width, height] = box;
+  const part = { x, y, width, height };
+  for (const [name, value] of Object.entries(part)) {
+    by("searched").firstElementChild.setAttribute(name, value);
+  }
+  by("searched").setAttribute("viewBox", `0 0 ${photo.join(" ")}`); // fits as the photo does
+  by("searched").toggleAttribute("hidden", false);
 }
 
 function aboutItem(item) {
