@@ -195,9 +195,8 @@ def test_the_precision_that_the_gate_chose_is_bundled_alone(shop_copy: CopyShop)
         bundle.run(settings, DAY_1)
         found = sealed(settings, DAY_1)
         assert found.manifest["precision"] == precision
-        assert [name for name in found.manifest["files"] if name.endswith(".onnx")] == [
-            "embedder.onnx"
-        ]
+        graphs = [name for name in found.manifest["files"] if name.endswith(".onnx")]
+        assert graphs == ["embedder.onnx", "localiser.onnx"]
         assert Embedder(found.folder / "embedder.onnx").precision == precision
         self_test(Engine(found))
         cosines[precision] = found.manifest["precision_cosine"]

@@ -31,7 +31,7 @@ from serving.localiser import Localiser
 
 SIDE = 32
 SCHEDULE = Schedule(
-    epochs=2, batch_size=16, learning_rate=0.003, weight_decay=0.01, warmup_share=0.1, balance=0,
+    epochs=1, batch_size=16, learning_rate=0.003, weight_decay=0.01, warmup_share=0.1, balance=0,
     seed=0,
 )  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_it_learns_from_boxes_and_compositions(tmp_path: Path) -> None:
     assert curve[-1].validation == {"iou": pytest.approx(mean_iou(model, asked), abs=1e-3)}
 
 
-@pytest.mark.parametrize("side", [32, 50, 64, 130])
+@pytest.mark.parametrize("side", [32, 50, 130])
 def test_the_exported_graph_finds_what_keras_finds(tmp_path: Path, side: int) -> None:
     model = localiser(side, width=4)
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
@@ -146,7 +146,7 @@ def test_a_training_that_stopped_goes_on(tmp_path: Path) -> None:
     history = fit_localiser(
         localiser(), lessons, NONE, schedule=SCHEDULE, checkpoints=tmp_path, on_epoch=seen.append
     )
-    assert (len(history), seen) == (2, [])
+    assert (len(history), seen) == (1, [])
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
