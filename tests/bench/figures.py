@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 BUILD = Path("build/bench")
+FILE_WIDTH = 160  # characters
 PACKAGES = ("keras", "tensorflow", "openvino", "onnxruntime", "scann", "numpy")
 
 
@@ -70,10 +72,15 @@ def median(values: Sequence[float]) -> float:
     return float(statistics.median(values))
 
 
-def write(name: str, conditions: Mapping[str, Any], rows: Sequence[Row]) -> Path:
-    """Print the table and write `build/bench/<name>.json`."""
+def write(
+    name: str, conditions: Mapping[str, Any], rows: Sequence[Row], tables: Sequence[Table] = ()
+) -> Path:
+    """Print `tables`, or one of `rows`, and write the rows to `build/bench/<name>.json`."""
     facts = {**machine(), "quick": quick(), **conditions}
-    Console().print(table(name, rows))
+    # Into a file as wide as the words need: rich takes 80 columns for what is no terminal.
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    for each in tables or [table(name, rows)]:
+        console.print(each)
     for key, value in facts.items():
         Console(soft_wrap=True).print(f"  [dim]{key}: {value}[/]", highlight=False)
     BUILD.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,12 @@ Baselines stand in the same table. Cost: an hour on two cores.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.table import Table as Rendered
 
 from pipelines.evaluation import ATTRIBUTE
 from pipelines.exam import BASELINES, CATEGORY, STREET_TO_SHOP
@@ -25,6 +27,7 @@ from tests.bench.figures import Row, quick, write
 from tests.bench.shops import Shop, grocery, sample
 
 Options = Mapping[str, Any]
+Table = dict[str, dict[str, float]]  # figures by space or recipe
 
 BASE: Options = {"parent_weight": 0.0}
 OPTIONS: Mapping[str, Options] = {  # each on top of BASE
@@ -36,7 +39,7 @@ OPTIONS: Mapping[str, Options] = {  # each on top of BASE
     "taps": {"taps": ("stage2*0.3", "stage3*0.3", "embedding")},
     "metric stage": {"metric": {"epochs": 4}},
 }
-EVERYTHING = "all of them"
+EVERYTHING, PLAIN, RECIPE = "all of them", "plain classifier", "long recipe"
 LONG: Options = {  # the grocery photos: few, so many epochs
     "epochs": 80,
     "sizes": (0.5, 0.75, 0.75, 1.0),
@@ -61,46 +64,62 @@ class Result:
     """Figures of one recipe, and of the other spaces of its exam, by space."""
 
     figures: dict[str, float]
-    baselines: dict[str, dict[str, float]]
-    layers: dict[str, dict[str, float]]
+    baselines: Table
+    layers: Table
 
 
 def main() -> None:
-    rows = list(_ablation(sample(700 if quick() else 4000, 32 if quick() else 64)))
+    ablation = _ablation(sample(700 if quick() else 4000, 32 if quick() else 64))
+    rows, tables = _rows("sample", ablation, PLAIN), [side_by_side("sample", ablation)]
     if shop := grocery(32 if quick() else LONG_SIDE):
-        rows += _long(shop)
-    write("quality", {"sample": dict(BASE), "grocery": dict(LONG)}, rows)
+        found = train(shop, {"epochs": 1} if quick() else LONG)
+        compared = {RECIPE: found.figures, **found.baselines}
+        rows += [Row(f"grocery, {name}", "share", found.figures[name], goal=goal)
+                 for name, goal in GOALS.items()]  # fmt: skip
+        rows += _rows("grocery", compared, RECIPE)
+        tables.append(side_by_side("grocery", compared))
+    write("quality", {"sample": dict(BASE), "grocery": dict(LONG)}, rows, tables)
 
 
-def _ablation(shop: Shop) -> Iterator[Row]:
+def _ablation(shop: Shop) -> Table:
+    """Figures of the plain classifier first, of other spaces, and of each option on top of it."""
     short = {"epochs": 1} if quick() else {}
     base = train(shop, {**BASE, **short})
-    for baseline, figures in base.baselines.items():
-        for name, value in figures.items():
-            yield Row(f"sample, {name}", "", base.figures[name], baseline, value)
-    for layer, figures in base.layers.items():
-        for name, value in figures.items():
-            yield Row(f"sample, layer {layer}: {name}", "", value, "embedding", base.figures[name])
+    found = {PLAIN: base.figures, **base.baselines}
+    found |= {f"layer {layer}": figures for layer, figures in base.layers.items()}
     everything: dict[str, Any] = {}
     for option, given in OPTIONS.items():
         everything |= given
         if not quick():
-            yield from _beside(option, train(shop, {**BASE, **short, **given}), base)
-    yield from _beside(EVERYTHING, train(shop, {**BASE, **short, **everything}), base)
+            found[option] = train(shop, {**BASE, **short, **given}).figures
+    found[EVERYTHING] = train(shop, {**BASE, **short, **everything}).figures
+    return found
 
 
-def _beside(option: str, found: Result, base: Result) -> Iterator[Row]:
-    for name, value in found.figures.items():
-        yield Row(f"sample, {option}: {name}", "", value, "without", base.figures[name])
+def _rows(shop: str, found: Table, recipe: str) -> list[Row]:
+    """Everything beside `recipe`, or where it is a baseline, the recipe beside it."""
+    ours = found[recipe]
+    return [
+        Row(f"{shop}, {figure}", "", ours[figure], space, value)
+        if space in BASELINES
+        else Row(f"{shop}, {space}: {figure}", "", value, recipe, ours[figure])
+        for space, figures in found.items()
+        if space != recipe
+        for figure, value in figures.items()
+    ]
 
 
-def _long(shop: Shop) -> Iterator[Row]:
-    found = train(shop, {"epochs": 1} if quick() else LONG)
-    for name, value in found.figures.items():
-        yield Row(f"grocery, {name}", "", value, goal=GOALS.get(name))
-        for baseline, figures in found.baselines.items():
-            if name in figures:
-                yield Row(f"grocery, {name}", "", value, baseline, figures[name])
+def side_by_side(title: str, found: Table) -> Rendered:
+    """A row a space or recipe, a column a figure."""
+    shown = Rendered(title=title, title_justify="left")
+    shown.add_column("")
+    columns = list(dict.fromkeys(figure for figures in found.values() for figure in figures))
+    for column in columns:
+        shown.add_column(column, justify="right")
+    for space, figures in found.items():
+        cells = [f"{figures[column]:.3f}" if column in figures else "" for column in columns]
+        shown.add_row(space, *cells)
+    return shown
 
 
 def train(shop: Shop, options: Options) -> Result:
