@@ -24,7 +24,7 @@ down: $(READY)
 	$(BIN)/python -m pipelines.processes down
 
 test: $(READY) browser ## What CI runs: everything but the slow tests
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: $(READY) browser ## The slow ones too: real scheduler, every extra alone, real photos
 	$(BIN)/python -m pytest -q

@@ -202,8 +202,7 @@ def _show_queries(settings: Settings, day: date, url: str) -> None:
         for item in _wild_items(settings, day):
             photo = (settings.root / item["image"]).read_bytes()
             started = time.perf_counter()
-            box = ",".join(map(str, item["box"]))
-            answer = client.post("/v1/search", content=photo, params={"k": NEIGHBOURS, "box": box})
+            answer = client.post("/v1/search", content=photo, params={"k": NEIGHBOURS})
             milliseconds.append(1000 * (time.perf_counter() - started))
             rows.append(_row(client, item, photo, answer.raise_for_status().json()))
     entry = champion(settings.root)
@@ -211,7 +210,7 @@ def _show_queries(settings: Settings, day: date, url: str) -> None:
         rows,
         "Photos from the wild, and what search finds",
         f"Bundle {entry.bundle if entry else '?'} of {day}. Left: a photo that nothing was trained "
-        f"on, with the box that was searched.",
+        f"on, with the box that was found in it and searched.",
     )
     path = settings.root / "neighbours.png"
     sheet.save(path)
@@ -248,7 +247,7 @@ def _row(client: httpx.Client, item: dict[str, Any], photo: bytes, answer: dict[
         photo_of_hit = Image.open(io.BytesIO(image))
         hits.append(Tile(photo_of_hit, hit["title"], f"{hit['score']:.3f}  {name}", colour))
     picture = Image.open(io.BytesIO(photo)).convert("RGB")
-    x, y, width, height = item["box"]
+    x, y, width, height = answer["searched"]["box"]
     ImageDraw.Draw(picture).rectangle((x, y, x + width, y + height), outline="white", width=2)
     query = Tile(picture, item["title"], item["category"].split(" > ")[-1])
     return Row(query, hits)

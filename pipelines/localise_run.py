@@ -14,6 +14,7 @@ from pipelines.settings import Settings
 from pipelines.tracking import client, experiment_id
 
 TILE, GAP, COLUMNS = 160, 8, 8
+HEADER = 32  # pixels for the legend
 FOUND_COLOUR, TRUE_COLOUR = (196, 110, 40), (24, 128, 92)
 
 
@@ -51,8 +52,11 @@ def log_localisation(
 def draw_boxes(photos: tuple[Shown, ...]) -> Image.Image:
     """Photos with the true box in green and the found one in orange."""
     rows = -(-len(photos) // COLUMNS)
-    size = (COLUMNS * (TILE + GAP) + GAP, rows * (TILE + GAP) + GAP)
+    size = (COLUMNS * (TILE + GAP) + GAP, HEADER + rows * (TILE + GAP))
     sheet = Image.new("RGB", size, PADDING)
+    legend = ImageDraw.Draw(sheet)
+    legend.text((GAP, 4), "true box", TRUE_COLOUR, font_size=18)
+    legend.text((GAP + 90, 4), "found box", FOUND_COLOUR, font_size=18)
     for number, photo in enumerate(photos):
         tile = Image.fromarray(photo.pixels).resize((TILE, TILE), Image.Resampling.BILINEAR)
         draw = ImageDraw.Draw(tile)
@@ -61,7 +65,7 @@ def draw_boxes(photos: tuple[Shown, ...]) -> Image.Image:
             edges = (min(left, right), min(top, bottom), max(left, right), max(top, bottom))
             draw.rectangle(edges, outline=colour, width=2)
         column, row = number % COLUMNS, number // COLUMNS
-        sheet.paste(tile, (GAP + column * (TILE + GAP), GAP + row * (TILE + GAP)))
+        sheet.paste(tile, (GAP + column * (TILE + GAP), HEADER + row * (TILE + GAP)))
     return sheet
 
 
