@@ -147,7 +147,7 @@ def _show_gate(settings: Settings, day: date) -> None:
         caption="lower bound: 95 %, bootstrap; truth: exact neighbours in the full space",
     )
     headings = ["slice", "queries", "recall", "lower bound", "threshold"]
-    for heading in [*headings, "reducer loses", "engine loses"]:
+    for heading in [*headings, "reducer loses", "precision loses", "engine loses"]:
         table.add_column(heading, justify="left" if heading == "slice" else "right")
     for row in verdict["slices"]:
         table.add_row(
@@ -157,6 +157,7 @@ def _show_gate(settings: Settings, day: date) -> None:
             f"{row['lower_bound']:.3f}",
             f"{row['bound']:.2f}" if row["judged"] else "too few",
             f"{row['reducer_loss']:.3f}",
+            f"{row['precision_loss']:.3f}",
             f"{row['engine_loss']:.3f}",
         )
     console.print(table)
