@@ -5,8 +5,8 @@
 Learns from the feed's boxes, or where there are few from where the classifier looks, and from
 studio shots composed into disorder. Kept with its embedder, for which it crops. What searching by
 the found box is worth, beside the true box and the whole photo, is in `localisation.json`.
-Cost: 20 s to start, compile and export, then 100 photos a second on two busy cores: 330 s of
-processor time for the sample. Killed, it goes on from the last whole epoch.
+Cost: 215 s for the sample on two cores without AVX-512, of which 20 s start, compile and export.
+Killed, it goes on from the last whole epoch.
 """
 
 import json

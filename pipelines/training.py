@@ -81,7 +81,7 @@ class Training:
         history, vectors = self._stages(model, train, validation, exam, tracker)
         embeddings = embed(model, train.pixels)
         model.save(folder / "model.keras")
-        model = self._projected(model, embeddings, train)
+        model = projected(model, embeddings, train, options.projection, len(taxonomy.leaves))
         taps = measure(model, options.taps, _batches(train.pixels))
         export_embedder(model, side, folder / "embedder.onnx", taps)
         taps.save(folder / "taps.json")
@@ -198,15 +198,6 @@ class Training:
             robustness=options.robustness,
         )
 
-    def _projected(self, model: keras.Model, embeddings: Vectors, train: Photos) -> keras.Model:
-        """The network with the directions in which photos of one leaf differ evened out."""
-        dimensions = round(self.settings.train.projection * embeddings.shape[1])
-        if not dimensions:
-            return model
-        leaves = len(self.catalogue.taxonomy.leaves)
-        scatter = Scatter.of(unit(embeddings), train.leaf, leaves)
-        return append_projection(model, fit_projection(scatter, dimensions))
-
     def _write_suspects(self, embeddings: Vectors, folder: Path) -> dict[str, int]:
         items = of_split(self.catalogue, "train")
         keys = items["pixel_key"].to_pylist()
@@ -220,6 +211,20 @@ def schedule_of(options: Train) -> Schedule:
     """The part of the settings that the loop reads."""
     values = {name: getattr(options, name) for name in Schedule.__annotations__}
     return Schedule(**values | {"augmentation": Augmentation(**options.augmentation.model_dump())})
+
+
+def projected(
+    model: keras.Model, embeddings: Vectors, train: Photos, share: float, leaves: int
+) -> keras.Model:
+    """The network with the directions in which photos of one leaf differ evened out.
+
+    `share` of the dimensions are kept; with 0 it stays as it is.
+    """
+    dimensions = round(share * embeddings.shape[1])
+    if not dimensions:
+        return model
+    scatter = Scatter.of(unit(embeddings), train.leaf, leaves)
+    return append_projection(model, fit_projection(scatter, dimensions))
 
 
 def layers(model: keras.Model) -> list[str]:
