@@ -115,7 +115,7 @@ class Photo:
             if self._draft(box) != self._drafted:
                 self._decode(_open(self._data), self._draft(box))
             image = self._upright if box is None else _crop(self._upright, self.size, box)
-        image = _resize(_rgb(image), self._side)
+        image = _resize(to_rgb(image), self._side)
         canvas = Image.new("RGB", (self._side, self._side), PADDING)
         canvas.paste(image, ((self._side - image.width) // 2, (self._side - image.height) // 2))
         return np.asarray(canvas)
@@ -224,7 +224,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return TURNS.get(orientation)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Flatten to RGB in bands: at once, a photo of 25 megapixels with alpha took 480 MB."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.errors import LookalikeError
+from model.pixels import to_rgb
 from pipelines.airflow import airflow_environment, program
 from pipelines.catalogue import read_items
 from pipelines.importers import import_feed
@@ -247,7 +248,7 @@ def _row(client: httpx.Client, item: dict[str, Any], photo: bytes, answer: dict[
         name = hit["category"].split(" > ")[-1]
         photo_of_hit = Image.open(io.BytesIO(image))
         hits.append(Tile(photo_of_hit, hit["title"], f"{hit['score']:.3f}  {name}", colour))
-    picture = Image.open(io.BytesIO(photo)).convert("RGB")
+    picture = to_rgb(Image.open(io.BytesIO(photo)))
     x, y, width, height = answer["searched"]["box"]
     ImageDraw.Draw(picture).rectangle((x, y, x + width, y + height), outline="white", width=2)
     query = Tile(picture, item["title"], item["category"].split(" > ")[-1])

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from model.pixels import to_rgb
+
 TILE, GAP, MARGIN, CAPTION = 132, 14, 36, 34
 INK, GREY, LINE = (28, 32, 38), (120, 126, 134), (224, 227, 231)
 SAME_PRODUCT, SAME_LEAF, OTHER = (24, 128, 92), (42, 111, 151), (196, 110, 40)
@@ -53,7 +55,7 @@ def _tile(
 ) -> None:
     x, y = corner
     side = TILE * SCALE
-    photo = ImageOps.pad(tile.photo.convert("RGB"), (side, side), color="white")
+    photo = ImageOps.pad(to_rgb(tile.photo), (side, side), color="white")
     mask = Image.new("L", photo.size, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, side - 1, side - 1), 8 * SCALE, fill=255)
     sheet.paste(photo, (x * SCALE, y * SCALE), mask)

@@ -59,6 +59,13 @@ def test_a_photo_of_any_mode_and_shape_is_drawn() -> None:
     assert draw_neighbours([Row(tile("red"), hits)], "", "").mode == "RGB"
 
 
+def test_a_photo_of_16_bits_is_scaled_not_clipped() -> None:
+    grey = Image.fromarray(np.full((50, 50), 128 * 257, np.uint16))
+    drawn = draw_neighbours([Row(Tile(grey, "", "", OTHER), [])], "", "")
+    middle = SCALE * (MARGIN + TILE // 2), SCALE * (MARGIN + HEADING + TILE // 2)
+    assert drawn.getpixel(middle) == (128, 128, 128)
+
+
 def test_a_long_caption_is_cut_to_the_width_of_a_tile() -> None:
     font = ImageFont.load_default(11 * SCALE)
     long = "a lamp with a very long name that no tile holds"
