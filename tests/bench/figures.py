@@ -1,7 +1,7 @@
 """What every benchmark ends with: a table for people, a JSON file for machines.
 
     make bench NAME=embed           # tests/bench/embed.py, minutes
-    make bench NAME=embed QUICK=1   # the same peers, fewer rounds, within 50 s
+    make bench NAME=embed QUICK=1   # the same peers, fewer rounds, a minute or two
 
 A ratio is ours over the peer's (or over a limit of the machine), both from the same run. A goal
 that is missed is a row that says so; the command still ends well.
