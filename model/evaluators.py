@@ -171,6 +171,13 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.2f} to {self.high:.2f})"
+
+    def rounded(self, digits: int) -> list[float]:
+        """[mean, low, high], as it is written to JSON."""
+        return [round(each, digits) for each in (self.value, self.low, self.high)]
+
 
 @dataclass(frozen=True)
 class Summary:

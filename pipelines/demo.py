@@ -1,7 +1,7 @@
 """`make demo`: the sample shop through Airflow, then real queries over HTTP.
 
 The first call runs day 1, the second day 2 of the sample, a third finds nothing to do. Cost on
-two cores without AVX-512: 15 minutes for day 1 with the installation, half with it.
+two cores without AVX-512: 15 minutes for day 1 with the installation.
 """
 
 import io

@@ -6,7 +6,7 @@ An embedding shard mirrors a pixel shard and is kept by (photo, embedder): a day
 new shards, a new embedder fills all of them, and a killed run goes on with the shards that are
 missing. What `embed.precisions` names beside float32 is made once for each embedder and kept with
 it; the gate says which one answers queries. Cost: 2 s to start, another 2 s to calibrate int8 for a
-new embedder, then about 3,300 photos of 64 pixels a second on two cores.
+new embedder, then about 2,000 photos of 64 pixels a second on two cores without AVX-512.
 """
 
 import json

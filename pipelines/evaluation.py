@@ -97,7 +97,7 @@ class Evaluation:
         """The short table as text: titles, and a row for each space."""
         titles = ["space", *(figure.title for figure in self.headlines)]
         return titles, [
-            [space, *(_text(self.find(space, figure)) for figure in self.headlines)]
+            [space, *(str(self.find(space, figure) or "") for figure in self.headlines)]
             for space in self.spaces
         ]
 
@@ -160,14 +160,5 @@ def _plain(score: Score) -> dict[str, object]:
         "slice": score.slice,
         "queries": score.summary.queries,
         "left_out": score.summary.left_out,
-        "measures": {
-            name: [round(value, DIGITS) for value in (each.value, each.low, each.high)]
-            for name, each in score.summary.measures.items()
-        },
+        "measures": {name: each.rounded(DIGITS) for name, each in score.summary.measures.items()},
     }
-
-
-def _text(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f"{interval.value:.3f} ({interval.low:.2f} to {interval.high:.2f})"

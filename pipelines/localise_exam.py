@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.boxes import Boxes, centre, iou, to_square, whole
+from model.boxes import EDGES, Boxes, centre, iou, whole
 from model.evaluators import Interval, intervals
-from model.pixels import Box, Pixels
+from model.pixels import Pixels
 from model.retrieval import Vectors
 from pipelines.catalogue import Catalogue
 from pipelines.embed import embedder_path, embedding_store
@@ -164,20 +164,17 @@ class _Seen:
 def _look(settings: Settings, items: pa.Table, localiser: Localiser) -> _Seen:
     """Open each photo, and find the product in it, as a server would."""
     side = settings.pixel_spec.side
-    given = items["box"].to_pylist()
     rows, sizes, cropped = [], [], []
     none = np.empty((0, side, side, 3), np.uint8)
-    full, crops, true = [none], [none], [np.empty((0, 4), np.float32)]
-    for row, photo in open_photos(settings, items):
+    full, crops, true = [none], [none], [np.empty((0, EDGES), np.float32)]
+    for row, photo, box in open_photos(settings, items):
         found = localiser.find(photo)
         rows.append(row)
         sizes.append(photo.size)
         cropped.append(found is not None)
         full.append(photo.pixels()[None])
         crops.append(photo.pixels(found)[None])
-        box = given[row]
-        edges = to_square(Box(*box), photo.size) if box else np.full(4, np.nan, np.float32)
-        true.append(edges[None])
+        true.append(box[None])
     return _Seen(
         np.array(rows, np.int64),
         np.concatenate(full),
@@ -243,9 +240,6 @@ def _self_first(asked: Vectors, base: Vectors) -> float:
 
 def _plain(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, list[float]]]:
     return {
-        name: {
-            measure: [round(value, DIGITS) for value in (each.value, each.low, each.high)]
-            for measure, each in row.items()
-        }
+        name: {measure: each.rounded(DIGITS) for measure, each in row.items()}
         for name, row in table.items()
     }

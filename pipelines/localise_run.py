@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from model.evaluators import Interval
 from model.loop import Epoch
 from model.pixels import PADDING
 from pipelines.localise_exam import FOUND, Shown, Verdict
@@ -39,7 +38,7 @@ def log_localisation(
     if table:
         measures = list(next(iter(table.values())))
         columns = {"searched by": list(table)} | {
-            measure: [_text(row.get(measure)) for row in table.values()] for measure in measures
+            measure: [str(row.get(measure, "")) for row in table.values()] for measure in measures
         }
         tracker.log_table(run_id, columns, "searches.json")
     tracker.log_artifact(run_id, str(facts))
@@ -78,9 +77,3 @@ def _metrics(verdict: Verdict) -> dict[str, float]:
     }
     found = verdict.overlap.get(FOUND, {})
     return values | {name: each.value for name, each in found.items()}
-
-
-def _text(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f"{interval.value:.3f} ({interval.low:.2f} to {interval.high:.2f})"

@@ -3,7 +3,7 @@
     python -m pipelines.preprocess --ds 2026-11-20
 
 Pixels are kept by the content of the photo and the pixel spec, TF-Transform's analyzer cache by
-day: a day decodes and analyses only what it brought. Cost: 10 to 20 s to start (TensorFlow, Beam
+day: a day decodes and analyses only what it brought. Cost: 10 to 40 s to start (TensorFlow, Beam
 and the analysis graph; nothing on a day without news), then about 1 ms a photo on one core. Runs
 on any Beam runner through `preprocess.beam_args`; the default is the in-process FnApiRunner.
 """

@@ -3,7 +3,7 @@
     python -m pipelines.promote --ds 2026-11-20
 
 The bundle is verified, loaded and asked before the ledger names it. A newer champion stays. With
-`registry.auto_promote = false` it waits in Staging for `lookalike promote`. Cost: 6 s.
+`registry.auto_promote = false` it waits in Staging for `lookalike promote`. Cost: 9 s.
 """
 
 import json

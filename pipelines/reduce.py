@@ -5,7 +5,7 @@
 Fitted once for each embedder, on the catalogue of that day, and kept with it: vectors of two
 reducers do not compare. With `reduce.dimensions = "auto"` the curve of every dimension decides:
 the fewest that lose at most `reduce.max_loss` of the quality and that the gate would still pass.
-Cost: 1 s, plus one pass over the embeddings; the curve another 6 s, minutes for a large shop.
+Cost: 1 s, plus one pass over the embeddings; the curve another 6 to 12 s, minutes for a large shop.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     python -m pipelines.register --ds 2026-11-20
 
-A bundle has one version however often this runs. Cost: 5 s, plus a copy of the bundle to the
+A bundle has one version however often this runs. Cost: 7 s, plus a copy of the bundle to the
 artefact store.
 """
 

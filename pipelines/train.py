@@ -6,8 +6,8 @@ Trains when more of the training photos changed since the embedder was made than
 `train.retrain_above`, or when it is `train.max_age_days` old; otherwise the embedder stays, so
 that the day's other steps only do the day's work. From scratch, or with `train.start = "warm"`
 from the network of the day before, whatever became of the categories since. Killed, it goes on
-from the last whole epoch.
-Cost: 20 s to start, compile and export, then 370 to 500 photos of 64 pixels a second on two cores.
+from the last whole epoch. Cost: 20 s to start, compile and export, then 150 photos of 64 pixels a
+second on two cores without AVX-512.
 """
 
 import hashlib

@@ -35,19 +35,19 @@ def read_whole_photos(settings: Settings, items: pa.Table) -> WholePhotos:
     spec = settings.pixel_spec
     rows, pixels = [], [np.empty((0, spec.side, spec.side, 3), np.uint8)]
     boxes = [np.empty((0, EDGES), np.float32)]
-    given = items["box"].to_pylist()
-    for row, photo in open_photos(settings, items):
+    for row, photo, box in open_photos(settings, items):
         rows.append(row)
         pixels.append(photo.pixels()[None])
-        box = given[row]
-        edges = to_square(Box(*box), photo.size) if box else np.full(EDGES, np.nan, np.float32)
-        boxes.append(edges[None])
+        boxes.append(box[None])
     return WholePhotos(rows, np.concatenate(pixels), np.concatenate(boxes))
 
 
-def open_photos(settings: Settings, items: pa.Table) -> Iterator[tuple[int, Photo]]:
-    """The row and the photo of each item whose photo is still the one that `ingest` saw."""
-    columns = items.select(["image", "image_digest"]).to_pylist()
+def open_photos(settings: Settings, items: pa.Table) -> Iterator[tuple[int, Photo, Boxes]]:
+    """Row, photo and true box of each item whose photo is still the one that `ingest` saw.
+
+    The box is float32 [4] in the letterboxed photo, NaN where the feed has none.
+    """
+    columns = items.select(["image", "image_digest", "box"]).to_pylist()
     with progress("localise", len(columns)) as advance:
         for row, item in enumerate(columns):
             advance()
@@ -55,6 +55,10 @@ def open_photos(settings: Settings, items: pa.Table) -> Iterator[tuple[int, Phot
                 data = read_photo(item["image"], settings.root)
                 if hashlib.sha256(data).hexdigest() != item["image_digest"]:
                     raise FileNotFoundError(f"{item['image']} is another file now.")
-                yield row, Photo(data, settings.pixel_spec)
+                photo = Photo(data, settings.pixel_spec)
             except (FileNotFoundError, BadImage) as error:
                 log.warning("photo.gone", image=item["image"], error=str(error))
+                continue
+            box = item["box"]
+            none = np.full(EDGES, np.nan, np.float32)
+            yield row, photo, to_square(Box(*box), photo.size) if box else none

@@ -3,9 +3,8 @@
     graph = Graph(path, threads=1)
     vectors, odds = graph.run(pixels)
 
-OpenVINO ran our network 1.4 times as fast as ONNX Runtime in float32 and 1.6 times in int8. Left
-to itself it computes in bfloat16 wherever the processor can, which no parity survives: a graph
-says in its metadata what it is to be computed in.
+Left to itself OpenVINO computes in bfloat16 wherever the processor can, which no parity survives:
+a graph says in its metadata what it is to be computed in.
 """
 
 import importlib

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pyarrow.compute as pc
 import pytest
 from conftest import CopyShop
-from onnx import TensorProto, helper
+from tiny_graph import write_mean_colours
 from tiny_shop import DAY_1, DAY_2, forget, rewrite
 
 from model.errors import BadInput
@@ -143,21 +142,8 @@ def test_other_precisions_embed_nothing_again(shop_copy: CopyShop) -> None:
 
 def mean_colours(folder: Path) -> None:
     """Another network in the place of the embedder: one that has nothing to quantise."""
-    make = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float"], ["embedding"], axes=[1, 2], keepdims=0),
-        helper.make_node("Softmax", ["embedding"], ["leaf"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "mean colours",
-        [make("pixels", TensorProto.UINT8, ["n", 32, 32, 3])],
-        [make(name, TensorProto.FLOAT, ["n", 3]) for name in ("embedding", "leaf")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (folder / "embedder.onnx").unlink()
-    onnx.save(model, folder / "embedder.onnx")
+    write_mean_colours(folder / "embedder.onnx", 32)
 
 
 def test_a_network_without_an_int8_form_serves_in_float32(shop_copy: CopyShop) -> None:

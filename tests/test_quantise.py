@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from keras import layers
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+from tiny_graph import write_mean_colours
 
 from model.backbone import Network, build
 from model.errors import BadInput
@@ -202,20 +203,7 @@ def test_other_photos_cannot_calibrate(exact: Path, folder: Path, shape: tuple[i
 
 
 def test_a_graph_without_convolutions_has_no_such_form(tmp_path: Path) -> None:
-    make = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float"], ["embedding"], axes=[1, 2], keepdims=0),
-        helper.make_node("Softmax", ["embedding"], ["leaf"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "flat",
-        [make("pixels", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
-        [make(name, TensorProto.FLOAT, ["n", 3]) for name in ("embedding", "leaf")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "flat.onnx")
+    write_mean_colours(tmp_path / "flat.onnx", SIDE)
     with pytest.raises(BadInput) as caught:
         quantise(tmp_path / "flat.onnx", pixels(4), tmp_path / "never.onnx")
     assert str(caught.value) == (
