@@ -32,6 +32,7 @@ from tiny_shop import (
 from pipelines.bundle import bundle_digest
 from pipelines.catalogue import pixel_store
 from pipelines.content_store import ContentStore
+from pipelines.localise_exam import FACTS
 from pipelines.settings import Settings
 from pipelines.step import STEPS, Partition, Report, digest_of, file_digests
 from serving.bundle import verify
@@ -40,6 +41,7 @@ from serving.ledger import champion, read_ledger
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
 
 MADE_BY = {"preprocess": ("pixels", "transform_cache"), "embed": ("embeddings",)}
+COUNTS = ("served", "boxes", "boxed", "cut_out", "photos")  # of the localiser's exam
 REPEATABLE = ("ingest", "embed", "reduce")  # the same bytes again
 BALLAST = "ballast"
 
@@ -59,7 +61,7 @@ def moments(seed: int) -> list[Kill]:
     """Two in each of the long steps, one in the others."""
     rng = random.Random(seed)
     steps = ("ingest", "preprocess", "preprocess", "train", "embed", "index", "gate", "bundle")
-    return [Kill(step, rng.random()) for step in (*steps, "register", "promote")]
+    return [Kill(step, rng.random()) for step in (*steps, "register", "promote", "localise")]
 
 
 FAST = ("ingest", "index", "bundle")
@@ -124,6 +126,11 @@ def check_like(found: Settings, wanted: Settings, step: str) -> None:
         for level in ("level_1", "level_2", "leaf"):
             name = f"test_{level}"
             assert abs(mine.done().details[name] - its.done().details[name]) <= 0.002
+    elif step == "localise":
+        ours, theirs = (json.loads((p.output / FACTS).read_bytes()) for p in (mine, its))
+        assert {name: ours[name] for name in COUNTS} == {name: theirs[name] for name in COUNTS}
+        (iou, *_), (its_iou, *_) = (p["overlap"]["found box"]["iou"] for p in (ours, theirs))
+        assert iou == pytest.approx(its_iou, abs=0.02)
     elif step == "index":
         ours, theirs = file_digests(mine.output), file_digests(its.output)
         for name in ("items.arrow", "vectors.npy"):
