@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 HOME_OF_DEMO := $(CURDIR)/build/demo
 
@@ -31,7 +32,7 @@ test-all: $(READY) browser ## The slow ones too: real scheduler, every extra alo
 
 BENCHES := $(filter-out figures,$(basename $(notdir $(wildcard tests/bench/*.py))))
 
-bench: $(READY) ## Figures beside peers: make bench NAME=quality, and QUICK=1 for a glance
+bench: $(READY) $(if $(filter search,$(NAME)),$(PEERS)) ## Figures beside peers: make bench NAME=quality, and QUICK=1 for a glance
 	@$(if $(filter $(NAME),$(BENCHES)),,$(error No benchmark `$(NAME)`. Use NAME= one of: $(BENCHES)))
 	$(BIN)/python -m tests.bench.$(NAME)
 
@@ -56,6 +57,11 @@ $(READY): lock/all.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# Other search engines, to compare with; one of them is compiled, which takes g++.
+$(PEERS): $(READY) lock/bench.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r lock/bench.txt
+	@touch $@
+
 # The page is tested in Debian's Chromium.
 browser:
 	@command -v chromium > /dev/null || (echo "Installing chromium for the tests of the page" && \
@@ -64,9 +70,9 @@ browser:
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --python-version 3.11 pyproject.toml
 
-lock: ## Resolve again: one lock for all extras, and one for each that agrees with it
-	$(UV_COMPILE) --all-extras -o lock/all.txt
-	for extra in orchestrate train serve; do \
+lock: ## Resolve again: one lock for what is installed here, and one for each extra that agrees
+	$(UV_COMPILE) $(addprefix --extra ,orchestrate train serve hub dev) -o lock/all.txt
+	for extra in orchestrate train serve bench; do \
 	  $(UV_COMPILE) --extra $$extra --constraint lock/all.txt -o lock/$$extra.txt || exit 1; done
 
 clean:

@@ -20,7 +20,7 @@ from model.evaluators import lower_bound, recall_by_query
 from model.reducer import Method, Moment, Reducer, fit_reducer
 from pipelines.settings import Reduce, Settings
 from pipelines.trial import MIN_QUERIES, Trial
-from serving.scann_index import BRUTE_FORCE_BELOW
+from pipelines.tuning import APPROXIMATE_FROM
 
 STEPS_PER_HALVING = 3
 
@@ -41,7 +41,7 @@ class Bounds:
     def of(cls, settings: Settings, items: int) -> "Bounds":
         """The gate judges reducer and engine together, so the engine's share comes on top."""
         gate, index = settings.gate, settings.index
-        exact = index.engine == "exact" or items < BRUTE_FORCE_BELOW
+        exact = index.engine == "exact" or items < APPROXIMATE_FROM
         engine = 1.0 if exact else index.target_recall
         return cls(
             max_loss=settings.reduce.max_loss,

@@ -30,14 +30,14 @@ from model.reducer import Reducer
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.embed import embedding_store
 from pipelines.forms import Form, read_forms
-from pipelines.index import build_index, read_arrow
+from pipelines.index import read_arrow
 from pipelines.queries import Queries, read_queries
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Gate, Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from serving.bundle import verify
 from serving.engine import Engine
-from serving.engines import load_index
+from serving.engines import load_index, rebuilt
 from serving.exact import ExactIndex
 from serving.graph import Precision
 from serving.index import MISSING, Index, Rows, Vectors
@@ -189,7 +189,7 @@ class Bench:
         """Share of the champion's ten answers that are others now, beside that of two builds."""
         k, asked = self.settings.gate.k, self.reducer(form.full[:CHURN_QUERIES])
         found, _ = self.index.search(asked, k)
-        again = build_index(self.base, asked, self.settings)
+        again = rebuilt(self.index, self.base)
         noise = 1 - _overlap(found, again.search(asked, k)[0]) if len(asked) else 0.0
         now = _champion_before(self.settings.root, ds)
         if now is None or not len(asked):

@@ -5,50 +5,64 @@
 The gate needs queries that are not in the index it measures, and shoppers need every item found.
 So a sample of the catalogue (products of split `test`, and today's new items) stays out of the
 base index and is served by exact search beside it: the gate asks for their neighbours in the
-base, the engine merges both. ScaNN is the engine from 16 items on. Cost: 1 s to start; building
+base, the engine merges both. Which engine, and how hard it is searched, is measured: see
+`tuning`. Tomorrow keeps the engine while the catalogue is about as large. Cost: 1 s to start;
 3,500 items took another second.
 """
 
 import json
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 
 from model.errors import BadInput
 from pipelines.catalogue import read_catalogue
 from pipelines.embed import embedding_store
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, run_step
-from serving.exact import ExactIndex
+from pipelines.step import Outcome, Partition, Report, command, digest_of, previous_day, run_step
+from pipelines.tuning import AUTO, Goal, Tuning, tune
+from serving.engines import engine_of
 from serving.index import Index, Vectors
-from serving.scann_index import MIN_VECTORS, ScannIndex
 
 SERVED = (
     "item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock", "image",
 )  # fmt: skip
+FACTS = "index.json"
 TUNING_QUERIES = 500
+RETUNE_ABOVE = 0.25  # change of size since the engine was chosen
+
+log = structlog.get_logger()
 
 
 def run(settings: Settings, ds: date) -> Report:
-    """Write `index/`, `vectors.npy`, `items.arrow` and `queries.json` for `ds`."""
+    """Write `index/`, `vectors.npy`, `items.arrow` and what was measured for `ds`."""
+    former = _former(settings, ds)
     inputs = {
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
         "ingest": Partition(settings, "ingest", ds).done().digest,
         "embed": Partition(settings, "embed", ds).done().digest,
         "reduce": Partition(settings, "reduce", ds).done().digest,
         "settings": settings.index.model_dump_json(),
+        "former": digest_of([former and former[name] for name in ("description", "tuned_for")]),
     }
     return run_step(
-        settings, "index", ds, inputs=inputs, body=lambda folder: _index(settings, ds, folder)
+        settings,
+        "index",
+        ds,
+        inputs=inputs,
+        body=lambda folder: _index(settings, ds, former, folder),
     )
 
 
-def _index(settings: Settings, ds: date, folder: Path) -> Outcome:
+def _index(settings: Settings, ds: date, former: dict[str, Any] | None, folder: Path) -> Outcome:
     catalogue = read_catalogue(settings, ds)
     items = catalogue.items.filter(pc.equal(catalogue.items["kind"], "catalogue"))
     if not len(items):
@@ -65,52 +79,63 @@ def _index(settings: Settings, ds: date, folder: Path) -> Outcome:
     vectors = read_reducer(settings, ds)(embeddings[:])
     base = len(items) - int(apart.sum())
     # Not the held-out ones: the gate asks those, and must not meet an index fitted to them.
-    tuning = np.array(items["split"].to_pylist())[:base] == "val"
-    index = build_index(vectors[:base], vectors[:base][tuning][:TUNING_QUERIES], settings)
+    val = np.array(items["split"].to_pylist())[:base] == "val"
+    asked = vectors[:base][val if val.any() else slice(None)][:TUNING_QUERIES]
+    index, tuning, tuned_for = _tuned(vectors[:base], asked, settings, former)
     index.save(folder / "index")
     np.save(folder / "vectors.npy", vectors)
     write_arrow(items.select([*SERVED, "pixel_key", "split", "first_seen"]), folder / "items.arrow")
-    facts = {"base": base, "held_out": len(items) - base, "description": index.description}
-    (folder / "index.json").write_text(json.dumps(facts, indent=1))
+    facts = {
+        "base": base,
+        "held_out": len(items) - base,
+        "description": index.description,
+        "goal": asdict(tuning.goal),
+        "tuned_for": tuned_for,
+    }
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    from pipelines.index_run import log_index  # MLflow takes seconds to import
+
+    log_index(settings, ds, tuning)
     return Outcome(
         rows=len(items),
         details={
-            **facts,
+            "base": base,
+            "held_out": len(items) - base,
             "engine": index.description["engine"],
             "form": index.description["form"],
+            "effort": index.description["effort"],
+            "why": tuning.reason,
             "dimensions": vectors.shape[1],
             "space_id": space_id(settings, ds),
-            "bytes_per_item": round(_bytes_below(folder / "index") / max(base, 1), 1),
+            "bytes_per_item": round(tuning.chosen.bytes_per_item, 1),
         },
     )
 
 
-def build_index(base: Vectors, queries: Vectors, settings: Settings) -> Index:
-    """The engine for this many vectors; a tree searches as many leaves as its recall needs."""
-    engine = settings.index.engine
-    if engine == "exact" or (engine == "auto" and len(base) < MIN_VECTORS):
-        return ExactIndex(base)
-    index = ScannIndex.build(base)
-    leaves = index.description.get("leaves")
-    if isinstance(leaves, int):
-        asked = queries if len(queries) else base[:TUNING_QUERIES]
-        index = _with_recall(index, ExactIndex(base), asked, leaves, settings.index.target_recall)
-    return index
+def _tuned(
+    base: Vectors, queries: Vectors, settings: Settings, former: dict[str, Any] | None
+) -> tuple[Index, Tuning, int]:
+    """The index, how it was found, and the size for which its engine was.
+
+    An engine stays while the catalogue is about as large as when it was chosen, and reaches the
+    goal; its effort is measured again every day.
+    """
+    options = settings.index
+    goal = Goal(options.target_recall, options.tuning_seconds, options.max_bytes_per_item)
+    if options.engine == AUTO and former is not None and former["goal"] == asdict(goal):
+        size = int(former["tuned_for"])
+        if abs(len(base) / size - 1) <= RETUNE_ABOVE:
+            try:
+                return *tune(base, queries, goal, engine_of(former["description"])), size
+            except BadInput as error:
+                log.warning("index.retuned", error=str(error))
+    return *tune(base, queries, goal, options.engine), len(base)
 
 
-def _with_recall(
-    index: ScannIndex, exact: ExactIndex, queries: Vectors, leaves: int, target: float
-) -> ScannIndex:
-    """Search half as many leaves again until the recall is there."""
-    truth, _ = exact.search(queries, 10)
-    effort = max(1, leaves // 50)
-    while True:
-        index = index.with_effort(min(effort, leaves))
-        found, _ = index.search(queries, 10)
-        recall = np.mean([np.isin(*pair).mean() for pair in zip(truth, found, strict=True)])
-        if recall >= target or effort >= leaves:
-            return index
-        effort += max(1, effort // 2)
+def _former(settings: Settings, ds: date) -> dict[str, Any] | None:
+    """The facts of the index of the day before, in whatever space it was."""
+    before = previous_day(settings, "index", ds)
+    return json.loads((before.output / FACTS).read_bytes()) if before else None
 
 
 def _held_out(
@@ -144,10 +169,6 @@ def write_arrow(table: pa.Table, path: Path) -> None:
 def read_arrow(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

@@ -161,10 +161,13 @@ class Reduce(Section):
 
 
 class Index(Section):
-    engine: Literal["auto", "scann", "exact"] = "auto"
+    # `exact`, `scann:FORM` or `faiss:FACTORY` instead; see serving.engines
+    engine: str = Field("auto", pattern=r"^(auto|exact|scann(:.+)?|faiss:.+)$")
     held_out: PositiveInt = 1000  # at most so many catalogue items stay out of the base index
     held_out_share: float = Field(0.1, ge=0, le=0.5)
     target_recall: float = Field(0.98, gt=0, le=1)  # of the engine alone; sets its search effort
+    tuning_seconds: float = Field(60, ge=0)  # for comparing engines, before the fastest is built
+    max_bytes_per_item: PositiveFloat | None = None  # of the index, in memory
 
 
 class Embed(Section):

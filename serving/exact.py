@@ -1,23 +1,35 @@
-"""The exact engine: the reference that the others are measured against, and the one for tiny n."""
+"""The exact engine: the reference that the others are measured against, and the one for tiny n.
+
+A matrix product in blocks of queries, on all cores. The best k of a row are among the k groups of
+columns whose greatest score is greatest, so that only those are ever sorted.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
-from serving.index import Rows, Vectors, check_k, check_queries
+from serving.index import Effort, Rows, Vectors, check_k, check_queries
 
 BLOCK_BYTES = 64_000_000  # of scores at a time
+GROUP = 64  # columns that are looked at as one
 
 
 class ExactIndex:
-    """Dot products with every vector, in blocks of queries."""
+    """Dot products with every vector."""
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors  # [n, d]
 
     @property
     def description(self) -> dict[str, object]:
-        return {"engine": "exact", "form": "matrix product"}
+        n, dimensions = self.vectors.shape
+        return {
+            "engine": "exact",
+            "form": "matrix product",
+            "n": n,
+            "dimensions": dimensions,
+            "effort": {},
+        }
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -32,8 +44,12 @@ class ExactIndex:
             block = max(1, BLOCK_BYTES // (4 * len(self)))
             for start in range(0, len(queries), block):
                 chunk = slice(start, start + block)
-                rows[chunk], scores[chunk] = _top(queries[chunk] @ self.vectors.T, k)
+                rows[chunk], scores[chunk] = top(queries[chunk] @ self.vectors.T, k)
         return rows, scores
+
+    def with_effort(self, effort: Effort) -> "ExactIndex":
+        """Itself: there is one effort, all of it."""
+        return self
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,16 +60,33 @@ class ExactIndex:
         return cls(np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False))
 
 
-def _top(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
-    """Best k columns of each row; equal scores keep the lower row number first."""
+def top(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
+    """Best k columns of each row [q, n], and their scores; of equals the lower number first."""
+    width = scores.shape[1]
+    columns = np.broadcast_to(np.arange(width, dtype=np.int32), scores.shape)
+    if width > GROUP * k:
+        columns = _best_groups(scores, k)
+        scores = np.take_along_axis(scores, columns, axis=1)
     if k < scores.shape[1]:
-        rows = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        rows.sort(axis=1)
-    else:
-        rows = np.broadcast_to(np.arange(k), scores.shape)
-    found = np.take_along_axis(scores, rows, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
+        best = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+        best.sort(axis=1)
+        columns = np.take_along_axis(columns, best, axis=1)
+        scores = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")
     return (
-        np.take_along_axis(rows, order, axis=1).astype(np.int32),
-        np.take_along_axis(found, order, axis=1),
+        np.take_along_axis(columns, order, axis=1),
+        np.take_along_axis(scores, order, axis=1),
     )
+
+
+def _best_groups(scores: Vectors, k: int) -> Rows:
+    """The columns of the k best groups, and those that fill no group, in order: int [q, m]."""
+    groups = scores.shape[1] // GROUP
+    whole = scores[:, : groups * GROUP].reshape(len(scores), groups, GROUP)
+    greatest = whole.max(axis=2)
+    best = np.argpartition(greatest, groups - k, axis=1)[:, -k:]
+    best.sort(axis=1)
+    inside = (GROUP * best[:, :, None] + np.arange(GROUP)).reshape(len(scores), -1)
+    rest = np.arange(groups * GROUP, scores.shape[1], dtype=np.int32)
+    left = np.broadcast_to(rest, (len(scores), len(rest)))
+    return np.concatenate([inside.astype(np.int32), left], axis=1)

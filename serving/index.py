@@ -1,9 +1,11 @@
 """Nearest neighbours by dot product, behind one small Protocol.
 
 Every engine answers `search` alike: rows int32 [q, k] and scores float32 [q, k], best first;
-where an engine finds fewer than k, the row is MISSING and the score -inf.
+where an engine finds fewer than k, the row is MISSING and the score -inf. Scores of vectors that
+an engine keeps in fewer bits are as near to the cosine as those bits allow.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +18,7 @@ MISSING = -1
 
 Vectors = npt.NDArray[np.float32]  # [n, d], unit length
 Rows = npt.NDArray[np.int32]  # [q, k]
+Effort = Mapping[str, int]  # what a search may cost, by the engine's own names
 
 
 class Index(Protocol):
@@ -23,14 +26,24 @@ class Index(Protocol):
 
     @property
     def description(self) -> dict[str, object]:
-        """Engine, form and parameters; with it `engines.load_index` opens what `save` wrote."""
+        """Engine, form and effort; with it `engines.load_index` opens what `save` wrote."""
         ...
 
     def __len__(self) -> int: ...
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]: ...
 
+    def with_effort(self, effort: Effort) -> "Index":
+        """The same index, searched with another effort."""
+        ...
+
     def save(self, folder: Path) -> None: ...
+
+
+def check_vectors(vectors: Vectors) -> None:
+    """Raises BadInput for NaN and infinity, which an engine would index without a word."""
+    if not np.isfinite(vectors).all():
+        raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
 
 
 def check_queries(queries: Vectors, dimensions: int) -> Vectors:

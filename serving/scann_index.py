@@ -1,26 +1,39 @@
-"""ScaNN, in the form that its own guide gives for each size.
+"""ScaNN: a tree of partitions, four-bit codes, and a second look at the best of them.
 
-Below 20,000 vectors: brute-force scoring. Below 100,000: asymmetric hashing with reordering.
-Above: a tree of sqrt(n) leaves with SOAR spilling in front of it (google-research/scann,
-docs/algorithms.md). ScaNN never gets our item ids: it would store them as a pickle.
+A form is a text such as `tree=632,soar=1.5,avq=2.5,ah=2,bfloat16`:
+
+    tree       partitions of the vectors; without it every code is scored
+    upper      partitions of the tree's own centres, for a million vectors and more
+    soar       each vector is in a second partition too, chosen for what the first one misses
+               (Sun et al. 2023, arXiv 2404.00774)
+    avq        how much longer centres get, so that products with them come out right (0: not)
+    ah         dimensions a code of four bits, learnt anisotropically (Guo et al. 2020)
+    float32, bfloat16 or int8    as what the vectors are kept for the second look
+
+`brute,float32` scores every vector. ScaNN never gets our item ids: it would store them as a pickle.
 """
 
 import importlib
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from model.errors import BadInput
-from serving.index import MISSING, Rows, Vectors, check_k, check_queries
+from serving.index import MISSING, Effort, Rows, Vectors, check_k, check_queries, check_vectors
+
+Storage = Literal["float32", "bfloat16", "int8"]
 
 MIN_VECTORS = 16  # hashing needs 16 points to train on; fewer go to the exact engine
-BRUTE_FORCE_BELOW = 20_000
+BRUTE_FORCE_BELOW = 20_000  # the bounds of ScaNN's own guide (docs/algorithms.md)
 TREE_FROM = 100_000
-REORDER_PER_RESULT = 10
-REORDER_MIN = 100
+ANISOTROPY = 0.2  # of the guide; errors along the vector count more than across it
+OVERRETRIEVE = 1.5  # partitions' answers before duplicates go, where a vector is in two
+UPPER_SHARE = 0.3  # of the upper partitions that are searched
 TRAINING_SAMPLE = 250_000
 
 
@@ -42,73 +55,130 @@ def import_scann() -> ModuleType:
             sys.modules["tensorflow"] = visible
 
 
+@dataclass(frozen=True)
+class ScannForm:
+    """The parts of a ScaNN index; see the module's text."""
+
+    tree: int = 0
+    upper: int = 0
+    soar: float = 0.0
+    avq: float = 0.0
+    ah: int = 0
+    storage: Storage = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.ah and (self.tree or self.soar or self.avq):
+            raise BadInput(f"A tree needs codes: add `ah=2`. {_received(str(self))}")
+        if self.upper and not self.tree:
+            raise BadInput(f"`upper` is above a tree: add `tree`. {_received(str(self))}")
+
+    def __str__(self) -> str:
+        numbers = ("tree", "upper", "soar", "avq", "ah")
+        parts = [f"{name}={getattr(self, name):g}" for name in numbers if getattr(self, name)]
+        return ",".join([*(parts or ["brute"]), self.storage])
+
+    @classmethod
+    def parse(cls, text: str) -> "ScannForm":
+        """Raises BadInput for what is no form."""
+        values: dict[str, Any] = {}
+        for part in text.split(","):
+            name, equals, value = part.strip().partition("=")
+            kind = {"tree": int, "upper": int, "ah": int, "soar": float, "avq": float}.get(name)
+            if name in get_args(Storage) and not equals:
+                values["storage"] = name
+            elif kind is None and part.strip() != "brute":
+                raise BadInput(_received(text))
+            elif kind is not None:
+                try:
+                    values[name] = kind(value)
+                except ValueError:
+                    raise BadInput(_received(text)) from None
+                if not values[name] > 0:
+                    raise BadInput(_received(text))
+        return cls(**values)
+
+    @classmethod
+    def of_size(cls, n: int) -> "ScannForm":
+        """What ScaNN's own guide gives for so many vectors."""
+        if n < BRUTE_FORCE_BELOW:
+            return cls()
+        return cls(ah=2, tree=int(np.sqrt(n)) if n >= TREE_FROM else 0)
+
+
 class ScannIndex:
     """A ScaNN searcher and how it was made."""
 
-    def __init__(self, searcher: Any, description: dict[str, Any]) -> None:
+    def __init__(self, searcher: Any, description: Mapping[str, object]) -> None:
         self._searcher = searcher
-        self._description = description
+        self._description = dict(description)
+        self._effort = cast(Effort, description["effort"])
 
     @classmethod
-    def build(cls, vectors: Vectors, *, leaves_to_search: int | None = None) -> "ScannIndex":
-        """Index `vectors` [n, d] of unit length. Raises BadInput below MIN_VECTORS."""
+    def build(cls, vectors: Vectors, form: ScannForm | None = None) -> "ScannIndex":
+        """Index `vectors` [n, d] of unit length, by default as ScaNN's guide has it.
+
+        Raises BadInput below MIN_VECTORS, for NaN, and for more partitions than vectors.
+        """
+        check_vectors(vectors)
         n, dimensions = vectors.shape
         if n < MIN_VECTORS:
             raise BadInput(
                 f"Too few vectors for ScaNN. Expected at least {MIN_VECTORS}. Received: {n}. "
                 f"Use the exact engine."
             )
-        if not np.isfinite(vectors).all():
-            raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
-        builder = import_scann().scann_ops_pybind.builder(vectors, REORDER_MIN, "dot_product")
-        facts: dict[str, Any] = {"engine": "scann", "n": n, "dimensions": dimensions}
-        if n < BRUTE_FORCE_BELOW:
-            facts["form"] = "brute force"
-            return cls(builder.score_brute_force().build(), facts)
-        if n >= TREE_FROM:
-            leaves = int(np.sqrt(n))
-            facts |= {"leaves": leaves, "leaves_to_search": leaves_to_search or leaves // 20}
-            builder = builder.tree(
-                leaves,
-                facts["leaves_to_search"],
-                training_sample_size=min(n, TRAINING_SAMPLE),
-                soar_lambda=1.5,
-                overretrieve_factor=2.0,
+        form = form or ScannForm.of_size(n)
+        if form.tree * 2 > n or form.upper * 2 > form.tree:
+            raise BadInput(
+                f"Too many partitions for {n} vectors. Expected two in each at least. "
+                f"Received: `{form}`."
             )
-        facts["form"] = "tree, hashing, reordering" if n >= TREE_FROM else "hashing, reordering"
-        builder = builder.score_ah(2, anisotropic_quantization_threshold=0.2)
-        return cls(builder.reorder(REORDER_MIN).build(), facts)
+        effort: dict[str, int] = {}
+        if form.tree:
+            effort["leaves_to_search"] = max(1, form.tree // 20)
+        if form.ah:
+            effort["reorder"] = min(100, n)
+        facts = {
+            "engine": "scann",
+            "form": str(form),
+            "n": n,
+            "dimensions": dimensions,
+            "effort": effort,
+        }
+        return cls(_builder(vectors, form).build(), facts)
 
     @property
     def description(self) -> dict[str, object]:
         return dict(self._description)
 
     def __len__(self) -> int:
-        return int(self._description["n"])
+        return cast(int, self._description["n"])
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
         check_k(k)
-        queries = check_queries(queries, int(self._description["dimensions"]))
+        queries = check_queries(queries, cast(int, self._description["dimensions"]))
         k = min(k, len(self))
+        rows = np.full((len(queries), k), MISSING, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
         if not len(queries):
-            return np.empty((0, k), np.int32), np.empty((0, k), np.float32)
-        effort: dict[str, int] = {}
-        if self._description["form"] != "brute force":
-            effort["pre_reorder_num_neighbors"] = max(REORDER_MIN, REORDER_PER_RESULT * k)
-        if "leaves_to_search" in self._description:
-            effort["leaves_to_search"] = int(self._description["leaves_to_search"])
-        found, scores = self._searcher.search_batched(queries, final_num_neighbors=k, **effort)
-        rows = found.astype(np.int32)
-        missing = np.isnan(scores)  # ScaNN pads a short answer with row 0 and NaN
-        rows[missing] = MISSING
-        scores[missing] = -np.inf
+            return rows, scores
+        effort = {"final_num_neighbors": k}
+        if "reorder" in self._effort:
+            effort["pre_reorder_num_neighbors"] = max(self._effort["reorder"], k)
+        if "leaves_to_search" in self._effort:
+            effort["leaves_to_search"] = self._effort["leaves_to_search"]
+        if len(queries) == 1:  # a quarter faster than a batch of one
+            found, near = self._searcher.search(queries[0], **effort)
+            found, near = found[None], near[None]
+        else:
+            found, near = self._searcher.search_batched(queries, **effort)
+        real = ~np.isnan(near)  # ScaNN pads a short answer with row 0 and NaN
+        width = found.shape[1]
+        rows[:, :width][real] = found[real]
+        scores[:, :width][real] = near[real]
         return rows, scores
 
-    def with_effort(self, leaves_to_search: int) -> "ScannIndex":
-        """The same index, searching so many of its leaves."""
-        return ScannIndex(
-            self._searcher, {**self._description, "leaves_to_search": leaves_to_search}
-        )
+    def with_effort(self, effort: Effort) -> "ScannIndex":
+        return ScannIndex(self._searcher, {**self._description, "effort": dict(effort)})
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,5 +186,35 @@ class ScannIndex:
         self._searcher.serialize(str(folder), relative_path=True)
 
     @classmethod
-    def load(cls, folder: Path, description: dict[str, Any]) -> "ScannIndex":
+    def load(cls, folder: Path, description: Mapping[str, object]) -> "ScannIndex":
         return cls(import_scann().scann_ops_pybind.load_searcher(str(folder)), description)
+
+
+def _builder(vectors: Vectors, form: ScannForm) -> Any:
+    scann = import_scann()
+    kinds = importlib.import_module("scann.scann_ops.py.scann_builder").ReorderType
+    storage = kinds[form.storage.upper()]
+    builder = scann.scann_ops_pybind.builder(vectors, 10, "dot_product")
+    if not form.ah:
+        return builder.score_brute_force(storage)
+    if form.tree:
+        builder = builder.tree(
+            form.tree,
+            max(1, form.tree // 20),
+            training_sample_size=min(len(vectors), TRAINING_SAMPLE),
+            quantize_centroids=True,
+            avq=form.avq or None,
+            soar_lambda=form.soar or None,
+            overretrieve_factor=OVERRETRIEVE if form.soar else None,
+        )
+    if form.upper:
+        builder = builder.upper_tree(form.upper, max(1, round(UPPER_SHARE * form.upper)))
+    builder = builder.score_ah(form.ah, anisotropic_quantization_threshold=ANISOTROPY)
+    return builder.reorder(100, storage)
+
+
+def _received(text: str) -> str:
+    return (
+        f"Not a form of ScaNN's index. Expected such as `brute,float32`, `ah=2,int8` or "
+        f"`tree=600,soar=1.5,avq=2.5,ah=2,bfloat16`. Received: `{text}`."
+    )

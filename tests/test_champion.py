@@ -230,7 +230,7 @@ def facts(**changed: object) -> Callable[[Path], None]:
             "The embedder is not of this pixel spec. Expected images of side 64. Found: 32. ",
         ),
         (facts(created=None), "The manifest has no time of creation. Expected ISO 8601. "),
-        (facts(index={"engine": "faiss"}), "Unknown index engine. Expected `exact` or `scann`. "),
+        (facts(index={"engine": "annoy"}), "Unknown index engine. "),
     ],
 )
 def test_a_bundle_that_fails_its_test_never_serves(

@@ -1,5 +1,7 @@
 """What is indexed, what stays out for the gate to ask with, and in which order."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from model.errors import BadInput
 from pipelines import index
 from pipelines.catalogue import read_catalogue
 from pipelines.embed import embedding_store
-from pipelines.index import _held_out, build_index, read_arrow
+from pipelines.index import _held_out, read_arrow
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Index, Settings
 from pipelines.step import Partition
+from pipelines.tracking import client, experiment_id
 from serving.engines import load_index
 
 
@@ -31,7 +34,8 @@ def vectors_of(settings: Settings, ds: Any) -> Any:
 
 
 def details(settings: Settings, ds: Any) -> dict[str, Any]:
-    return Partition(settings, "index", ds).done().details
+    facts = (Partition(settings, "index", ds).output / "index.json").read_bytes()
+    return dict(json.loads(facts))
 
 
 def test_every_catalogue_item_is_there_once_and_no_wild_photo(shop: Settings) -> None:
@@ -84,22 +88,38 @@ def test_base_and_held_out_are_each_in_the_order_of_their_ids(shop: Settings) ->
 
 
 def test_the_report_of_index(shop: Settings) -> None:
-    facts = details(shop, DAY_1)
-    folder = Partition(shop, "index", DAY_1).output / "index"
+    found = Partition(shop, "index", DAY_1).done().details
+    facts, folder = details(shop, DAY_1), Partition(shop, "index", DAY_1).output / "index"
     size = sum(path.stat().st_size for path in folder.iterdir())
     base = facts["base"]
+    why = found.pop("why")
+    assert re.fullmatch(
+        r"scann: \d\.\d{3} ms a query at recall 1\.000 \(goal 0\.98\), the fastest of 1 tried",
+        why,
+    )
+    assert found == {
+        "base": base,
+        "held_out": facts["held_out"],
+        "engine": "scann",
+        "form": "brute,float32",
+        "effort": {},
+        "dimensions": 12,
+        "space_id": space_id(shop, DAY_1),
+        "bytes_per_item": round(size / base, 1),
+    }
     assert facts == {
         "base": base,
         "held_out": facts["held_out"],
         "description": {
-            "engine": "scann", "n": base, "dimensions": 12, "form": "brute force",
+            "engine": "scann",
+            "form": "brute,float32",
+            "n": base,
+            "dimensions": 12,
+            "effort": {},
         },
-        "engine": "scann",
-        "form": "brute force",
-        "dimensions": 12,
-        "space_id": space_id(shop, DAY_1),
-        "bytes_per_item": round(size / base, 1),
-    }  # fmt: skip
+        "goal": {"recall": 0.98, "seconds": 60.0, "max_bytes": None},
+        "tuned_for": base,
+    }
 
 
 def test_the_same_day_gives_the_same_bytes_but_for_scann(shop: Settings, tmp_path: Path) -> None:
@@ -117,18 +137,46 @@ def test_nothing_is_held_out_when_nothing_may_be(shop_copy: CopyShop) -> None:
     assert (facts["base"], facts["held_out"]) == (len(items_of(settings, DAY_1)), 0)
 
 
-@pytest.mark.parametrize(
-    ("engine", "n", "wanted"),
-    [("auto", 15, "exact"), ("auto", 16, "scann"), ("exact", 16, "exact")],
-)
-def test_few_vectors_go_to_the_exact_engine(
-    shop: Settings, engine: Any, n: int, wanted: str
-) -> None:
-    settings = shop.model_copy(update={"index": Index(engine=engine)})
-    vectors = vectors_of(shop, DAY_1)
-    built = build_index(vectors[:n], vectors[n:], settings)
-    assert (built.description["engine"], len(built)) == (wanted, n)
-    np.testing.assert_array_equal(built.search(vectors[:n], 1)[1].round(4), np.ones((n, 1)))
+def test_the_engine_of_yesterday_is_kept(two_days_copy: CopyShop) -> None:
+    """Its effort is measured again; the size it was chosen for stays what it was."""
+    settings = two_days_copy(index=Index())
+    first, second = (index.run(settings, ds) for ds in (DAY_1, DAY_2))
+    assert second.details["engine"] == first.details["engine"]
+    assert second.details["why"].endswith(" tried")
+    assert details(settings, DAY_2)["tuned_for"] == details(settings, DAY_1)["base"]
+    assert details(settings, DAY_2)["base"] != details(settings, DAY_1)["base"]
+
+
+def test_an_engine_for_another_size_is_not_kept(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(index=Index())
+    index.run(settings, DAY_1)
+
+    def many(folder: Path) -> None:
+        facts = json.loads((folder / "index.json").read_bytes())
+        (folder / "index.json").unlink()
+        (folder / "index.json").write_text(json.dumps({**facts, "tuned_for": 5000}))
+
+    rewrite(settings, "index", DAY_1, many)
+    index.run(settings, DAY_2)
+    assert details(settings, DAY_2)["tuned_for"] == details(settings, DAY_2)["base"]
+
+
+def test_mlflow_has_every_point_and_the_picture(shop_copy: CopyShop) -> None:
+    settings = shop_copy(index=Index())
+    index.run(settings, DAY_1)
+    tracker = client(settings)
+    newest = ["start_time DESC"]
+    runs = tracker.search_runs([experiment_id(settings)], "tags.step = 'index'", order_by=newest)
+    run = runs[0]
+    assert run.data.metrics["recall"] == 1
+    names = {artifact.path for artifact in tracker.list_artifacts(run.info.run_id)}
+    assert names == {"points.json", "tuning.png"}
+
+
+def test_an_engine_that_cannot_reach_the_goal(shop_copy: CopyShop) -> None:
+    settings = shop_copy(index=Index(engine="faiss:LSH8", target_recall=0.9))
+    with pytest.raises(BadInput, match="No index reaches the goal. Expected recall 0.9 of the"):
+        index.run(settings, DAY_1)
 
 
 def test_a_catalogue_of_wild_photos_is_refused(shop_copy: CopyShop) -> None:

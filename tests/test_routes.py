@@ -230,7 +230,13 @@ def test_the_bundle_says_what_serves(url: str, root: Path) -> None:
         "space_id": "tiny-16",
         "pixel_spec": SPEC,
         "items": 60,
-        "index": {"engine": "scann", "form": "brute force", "n": 48, "dimensions": 16},
+        "index": {
+            "engine": "scann",
+            "form": "brute,float32",
+            "n": 48,
+            "dimensions": 16,
+            "effort": {},
+        },
         "verdict": {"passed": True, "recall_at_10": 0.991, "p99_ms": 3.2},
         "created": "2026-11-20T06:00:00+00:00",
         "promoted": {

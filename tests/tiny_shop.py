@@ -24,7 +24,7 @@ from typing import Any
 
 from pipelines.importers import import_feed
 from pipelines.sample import write_sample
-from pipelines.settings import Gate, Localise, Preprocess, Reduce, Section, Settings, Train
+from pipelines.settings import Gate, Index, Localise, Preprocess, Reduce, Section, Settings, Train
 from pipelines.step import STEPS, Outcome, Partition, Report, run_step
 
 DAY_1 = date(2026, 11, 19)
@@ -42,6 +42,7 @@ def tiny_settings(root: Path, **given: Any) -> Settings:
         "train": Train(width=8, blocks=(1, 1), epochs=2, projection=0.75),
         "localise": Localise(boxes="feed", width=4, epochs=1),
         "reduce": Reduce(dimensions=12),
+        "index": Index(engine="scann"),  # what a tuning chooses depends on the machine
         # Four photos of each leaf teach no network: its answers are as good as drawn.
         "gate": Gate(min_leaf_lift=0),
     }
