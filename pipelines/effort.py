@@ -6,7 +6,7 @@ one thread, for queries one by one, as shoppers ask, and all at once.
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,15 +73,24 @@ class Point:
         return f"{self.engine} ({effort})" if effort else self.engine
 
 
+@dataclass(frozen=True)
 class Candidate:
     """An engine, built on the base that is asked."""
 
-    def __init__(self, engine: str, asked: Asked) -> None:
+    engine: str
+    index: Index
+    asked: Asked
+    build_seconds: float
+    bytes_per_item: float
+
+    @classmethod
+    def built(
+        cls, engine: str, asked: Asked, build: Callable[[Vectors, str], Index] = build_index
+    ) -> "Candidate":
         started = time.monotonic()
-        self.engine, self.asked = engine, asked
-        self.index = build_index(asked.base, engine)
-        self.build_seconds = time.monotonic() - started
-        self.bytes_per_item = saved_bytes(self.index) / max(len(self.index), 1)
+        index = build(asked.base, engine)
+        seconds = time.monotonic() - started
+        return cls(engine, index, asked, seconds, saved_bytes(index) / max(len(index), 1))
 
     def points(self, recall: float) -> Iterator[Point]:
         """Every effort on the way to the least that reaches the recall.

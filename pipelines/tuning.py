@@ -77,7 +77,7 @@ def tune(base: Vectors, queries: Vectors, goal: Goal, engine: str = AUTO) -> tup
         ranked, points, left_out = _rank(base, queries, goal)
     asked = Asked.of(base, queries)
     for maker in ranked:
-        candidate = Candidate(maker(len(base)), asked)
+        candidate = Candidate.built(maker(len(base)), asked)
         found = list(candidate.points(goal.recall))
         points += found
         best = goal.fastest(found)
@@ -106,6 +106,7 @@ def promising(n: int, dimensions: int) -> list[Maker]:
         lambda n: f"scann:tree={_leaves(n, 2)},soar=1.5,avq=2.5,ah=2,bfloat16",
         _always("faiss:HNSW32_SQ8"),
         lambda n: f"scann:tree={_leaves(n, 2)},avq=2.5,ah=2,bfloat16",
+        lambda n: f"scann:tree={_leaves(n, 2)},soar=1.5,avq=2.5,ah=2,int8",
         _always("faiss:HNSW32"),
         lambda n: f"scann:tree={_leaves(n, 1)},soar=1.5,avq=1.5,ah=2,float32",
     ]
@@ -152,7 +153,7 @@ def _rank(
             if points and time.monotonic() - started > goal.seconds:
                 left_out.append(engine)
             else:
-                found = list(Candidate(engine, asked).points(goal.recall))
+                found = list(Candidate.built(engine, asked).points(goal.recall))
             best = goal.fastest(found)
             times.append(best.one_ms if best else float("inf"))
             points += found

@@ -72,7 +72,7 @@ class _Narcissus(Forgetful):
 
 def test_the_exact_engine_has_one_point() -> None:
     base, queries = vectors(500), vectors(30, seed=1)
-    (point,) = Candidate("exact", Asked.of(base, queries)).points(0.9)
+    (point,) = Candidate.built("exact", Asked.of(base, queries)).points(0.9)
     assert (point.engine, point.effort, point.items, point.recall) == ("exact", {}, 500, 1.0)
     assert point.bytes_per_item == pytest.approx(64, abs=1)
     assert 0 < point.one_ms < 50
@@ -96,7 +96,7 @@ def test_the_exact_engine_has_one_point() -> None:
 def test_the_least_effort_is_found(engine: str, ladders: dict[str, tuple[int, ...]]) -> None:
     """One step less of the first misses the recall, and no two efforts are asked twice."""
     asked = Asked.of(vectors(4000), vectors(80, seed=1))
-    points = list(Candidate(engine, asked).points(0.9))
+    points = list(Candidate.built(engine, asked).points(0.9))
     efforts = [tuple(point.effort.items()) for point in points]
     assert len(set(efforts)) == len(efforts)
     assert all(set(point.effort) == set(ladders) for point in points)
@@ -115,7 +115,7 @@ def test_the_least_effort_is_found(engine: str, ladders: dict[str, tuple[int, ..
 
 def test_less_of_a_second_look_is_not_tried_once_the_most_fails() -> None:
     asked = Asked.of(vectors(3000), vectors(50, seed=1))
-    candidate = Candidate("faiss:IVF8,SQ4,RFlat", asked)
+    candidate = Candidate.built("faiss:IVF8,SQ4,RFlat", asked)
     points = list(candidate.points(1.1))
     assert {point.effort["k_factor_rf"] for point in points} == {LOOKS["k_factor_rf"][0]}
 
