@@ -17,12 +17,14 @@ from pathlib import Path
 from model.errors import Refused
 from pipelines.champion import champion_before
 from pipelines.gate_bench import Bench
+from pipelines.gate_page import gate_page
 from pipelines.reduce import space_id
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from pipelines.verdict import choose, judge
+from pipelines.worst_queries import worst_queries
 
-VERDICT = "verdict.json"
+VERDICT, PAGE = "verdict.json", "gate.html"
 
 
 def run(settings: Settings, ds: date) -> Report:
@@ -63,9 +65,11 @@ def _gate(settings: Settings, ds: date, folder: Path) -> Outcome:
         "churn": bench.churn(served),
     }
     (folder / VERDICT).write_text(json.dumps(record, indent=1))
+    page = gate_page(ds, record, worst_queries(bench, served), bench.photos)
+    (folder / PAGE).write_text(page)
     from pipelines.gate_run import log_gate  # MLflow takes seconds to import
 
-    log_gate(settings, ds, record)
+    log_gate(settings, ds, record, page)
     overall = record["slices"][0] if record["slices"] else {}
     return Outcome(
         rows=len(bench.queries),

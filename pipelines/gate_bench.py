@@ -6,7 +6,7 @@ once with those of the precision, and then of the engine. So each loss has its o
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -21,6 +21,7 @@ from model.evaluators import Values, lower_bound, recall_by_query
 from model.reducer import Reducer
 from pipelines.catalogue import Catalogue, read_catalogue
 from pipelines.champion import Champion, ask_champion, churn
+from pipelines.content_store import View
 from pipelines.embed import embedding_store
 from pipelines.forms import Form, embed_again, read_forms
 from pipelines.index import TUNING_QUERIES, build_index, read_arrow
@@ -293,9 +294,16 @@ class Bench:
         p99, p50 = min(rounds)  # a busy neighbour must not refuse a day
         return {"p50": round(p50, 3), "p99": round(p99, 3)}
 
+    def photos(self, keys: Sequence[str]) -> npt.NDArray[np.uint8]:
+        """Canonical pixels [keys, side, side, 3]."""
+        return self._photos(keys)[:]
+
+    def _photos(self, keys: Sequence[str]) -> View:
+        return self.catalogue.pixels.view(self.catalogue.shards, keys)
+
     def _stale(self, rows: npt.NDArray[np.int64]) -> int:
         """Photos of these items whose stored embedding is not what the embedder makes of them."""
-        photos = self.catalogue.pixels.view(self.catalogue.shards, [self.keys[r] for r in rows])
+        photos = self._photos([self.keys[row] for row in rows])
         return differing(embed_again(self.settings, self.ds, photos), self.full[rows])
 
     def _ids(self, rows: Rows) -> npt.NDArray[np.str_]:

@@ -71,7 +71,8 @@ def _digest(space: str, asked: Sequence[str], base: Sequence[str], k: int) -> st
 def _read(path: Path) -> Truth | None:
     """None without a file, and of a damaged one: it can be computed again."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Not by its path: of a damaged archive NumPy would leave the file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return Truth(arrays["rows"], arrays["scores"])
     except FileNotFoundError:
         return None
