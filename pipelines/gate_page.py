@@ -34,7 +34,7 @@ def gate_page(ds: date, verdict: Mapping[str, Any], worst: Sequence[Worst], phot
             _slices(verdict),
             _figures(verdict),
             f'<div class="pair">{_rivals(verdict)}{_precisions(verdict)}</div>\n',
-            _worst(worst, _thumbnails(worst, photos), verdict["k"]),
+            _worst(worst, _thumbnails(worst, photos), verdict),
         )
     )
     day = f"{ds.day} {ds:%B %Y}"
@@ -267,13 +267,15 @@ def _precision(row: Mapping[str, Any], chosen: str) -> str:
     )
 
 
-def _worst(worst: Sequence[Worst], thumbnails: Mapping[str, str], k: int) -> str:
+def _worst(
+    worst: Sequence[Worst], thumbnails: Mapping[str, str], verdict: Mapping[str, Any]
+) -> str:
     if not worst:
         return (
             "<section>\n<h2>Where it misses most</h2>\n"
             "<p class='note'>No query missed a neighbour.</p>\n</section>\n"
         )
-    rows = "".join(_query(each, thumbnails, k) for each in worst)
+    rows = "".join(_query(each, thumbnails, verdict["precision"]) for each in worst)
     return f"""<section class="worst">
 <h2>Where it misses most</h2>
 <p class="note">The queries of least recall. Above, the nearest items in the full space;
@@ -283,14 +285,15 @@ def _worst(worst: Sequence[Worst], thumbnails: Mapping[str, str], k: int) -> str
 """
 
 
-def _query(worst: Worst, thumbnails: Mapping[str, str], k: int) -> str:
+def _query(worst: Worst, thumbnails: Mapping[str, str], precision: str) -> str:
     found = sum(not shown.marked for shown in worst.given)
     reduced, precise, recall = worst.recalls
+    k = len(worst.nearest)
     lost = [
         f"{name} lost {round(k * share)}"
         for name, share in (
             ("reducer", 1 - reduced),
-            ("precision", reduced - precise),
+            (escape(precision), reduced - precise),
             ("engine", precise - recall),
         )
         if round(k * share) > 0
@@ -302,7 +305,7 @@ def _query(worst: Worst, thumbnails: Mapping[str, str], k: int) -> str:
 <figcaption><b>{escape(asked.title)}</b>
 <span class="soft">{escape(asked.category)}</span>
 <span class="facts"><span class="kind">{escape(worst.kind)}</span>
-{found} of {len(worst.nearest)} found</span>
+{found} of {k} found</span>
 <span class="soft">{", ".join(lost)}</span></figcaption>
 </figure>
 <div class="answers">
