@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 from model.errors import Refused
-from pipelines.champion import champion_before
+from pipelines.champion_answers import champion_before
 from pipelines.gate_bench import Bench
 from pipelines.gate_page import gate_page
 from pipelines.reduce import space_id

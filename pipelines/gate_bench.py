@@ -20,7 +20,7 @@ from model.errors import BadInput, SpaceMismatch
 from model.evaluators import Values, lower_bound, recall_by_query
 from model.reducer import Reducer
 from pipelines.catalogue import Catalogue, read_catalogue
-from pipelines.champion import Champion, ask_champion, churn
+from pipelines.champion_answers import Champion, ask_champion, churn
 from pipelines.content_store import View
 from pipelines.embed import embedding_store
 from pipelines.forms import Form, embed_again, read_forms

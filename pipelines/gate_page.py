@@ -141,7 +141,7 @@ def _failed(row: Mapping[str, Any]) -> bool:
 def _slice(row: Mapping[str, Any], start: float) -> str:
     failed = _failed(row)
     state = "guilty" if failed else "judged" if row["judged"] else "unjudged"
-    mark = '<span class="mark">below its bound</span>' if failed else ""
+    mark = ' <span class="mark">below its bound</span>' if failed else ""
     needed = f"{row['bound']:.2f}" if row["judged"] else "too few"
     losses = "".join(
         f'<td class="loss {stage}">{_loss(row[column])}</td>' for stage, column in STAGES
