@@ -251,18 +251,14 @@ def _precisions(verdict: Mapping[str, Any]) -> str:
 
 
 def _precision(row: Mapping[str, Any], chosen: str) -> str:
-    speed, cosine = row["photos_per_second"], row["cosine"]
+    name = f"<th scope='row'>{escape(row['precision'])}</th>"
+    if row["photos_per_second"] is None:
+        return f"<tr>{name}<td class='why' colspan='4'>{escape(row['failures'][0])}</td></tr>\n"
     least = row["slices"][0]["lower_bound"] if row["slices"] else None
-    if row["precision"] == chosen:
-        state = "chosen" if row["passed"] else "refused"
-    elif speed is None:
-        state = escape(row["failures"][0])
-    else:
-        state = "passed" if row["passed"] else "refused"
+    cosine = "–" if row["cosine"] is None else f"{row['cosine']:.4f}"
+    state = "refused" if not row["passed"] else "chosen" if row["precision"] == chosen else "passed"
     return (
-        f"<tr><th scope='row'>{escape(row['precision'])}</th>"
-        f"<td>{'–' if speed is None else f'{speed:,.0f}'}</td>"
-        f"<td>{'–' if cosine is None else f'{cosine:.4f}'}</td>"
+        f"<tr>{name}<td>{row['photos_per_second']:,.0f}</td><td>{cosine}</td>"
         f"<td>{_or_dash(least)}</td><td>{state}</td></tr>\n"
     )
 

@@ -26,7 +26,7 @@ def log_gate(settings: Settings, ds: date, verdict: dict[str, Any], page: str) -
         },
     )
     for row in verdict["slices"]:
-        name = "".join(c if c.isalnum() or c in " _-" else "_" for c in row["slice"])
+        name = "".join(c if c.isalnum() or c in " _-." else "_" for c in row["slice"])
         for figure in LOGGED:
             tracker.log_metric(run.info.run_id, f"{figure}/{name}", row[figure])
     for row in verdict["precisions"]:
