@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import structlog
 
 from model.errors import BadInput, SpaceMismatch
 from model.evaluators import Values, lower_bound, recall_by_query
@@ -50,8 +49,6 @@ from serving.index import MISSING, Index, Rows, Vectors
 LATENCY_QUERIES, LATENCY_ROUNDS = 300, 3
 SAMPLED_PHOTOS = 256  # embedded again
 NOISE_QUERIES = 1000
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
