@@ -52,6 +52,11 @@ def read_forms(
     ], absent
 
 
+def embed_again(settings: Settings, ds: date, photos: View) -> Vectors:
+    """Full vectors float32 [n, D] of photos, by the day's embedder as it is now."""
+    return _embed(_open(settings, ds, "float32"), photos)
+
+
 def _open(settings: Settings, ds: date, precision: Precision) -> Embedder:
     if not can_compute(precision):  # OpenVINO would compute in float32 and not say so
         raise BadInput(f"The processor has no instructions for {precision}.")

@@ -12,8 +12,8 @@ LOGGED = ("recall", "lower_bound", "reducer_loss", "precision_loss", "engine_los
 GOOD, BAD, PALE = "#2a6f97", "#c1121f", "#a9c6d9"
 
 
-def log_gate(settings: Settings, ds: date, verdict: dict[str, Any]) -> None:
-    """One MLflow run a verdict."""
+def log_gate(settings: Settings, ds: date, verdict: dict[str, Any], page: str) -> None:
+    """One MLflow run a verdict, with the gate's `page` of HTML."""
     tracker = client(settings)
     run = tracker.create_run(
         experiment_id(settings),
@@ -26,7 +26,7 @@ def log_gate(settings: Settings, ds: date, verdict: dict[str, Any]) -> None:
         },
     )
     for row in verdict["slices"]:
-        name = "".join(c if c.isalnum() or c in " _-" else "_" for c in row["slice"])
+        name = "".join(c if c.isalnum() or c in " _-." else "_" for c in row["slice"])
         for figure in LOGGED:
             tracker.log_metric(run.info.run_id, f"{figure}/{name}", row[figure])
     for row in verdict["precisions"]:
@@ -39,7 +39,12 @@ def log_gate(settings: Settings, ds: date, verdict: dict[str, Any]) -> None:
         tracker.log_metric(run.info.run_id, f"latency_ms_{name}", value)
     for name, value in verdict["wild_photos"].items():
         tracker.log_metric(run.info.run_id, f"wild_{name.replace('@', '_at_')}", value)
+    for name, value in verdict["churn"].items():
+        if value is not None:
+            tracker.log_metric(run.info.run_id, f"churn_{name}", value)
+    tracker.log_metric(run.info.run_id, "bytes_per_item", verdict["bytes_per_item"])
     tracker.log_dict(run.info.run_id, verdict, "verdict.json")
+    tracker.log_text(run.info.run_id, page, "gate.html")
     if verdict["slices"]:
         columns = {name: [row[name] for row in verdict["slices"]] for name in verdict["slices"][0]}
         tracker.log_table(run.info.run_id, columns, "slices.json")

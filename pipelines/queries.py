@@ -1,5 +1,7 @@
-"""The gate's queries: photos that are not in the base index, by kind and category."""
+"""The gate's queries: photos that are not in the base index, by kind and category, and filters."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +13,7 @@ import pyarrow.compute as pc
 from pipelines.catalogue import Catalogue
 
 MAX_WILD = 2000
+FILTERS = {"filter 1 %": 0.01, "filter 0.2 %": 0.002}  # share of the items that it allows
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,14 @@ def read_queries(catalogue: Catalogue, held_out: pa.Table, ds: date) -> Queries:
     top = np.array([path.split(" > ")[0] for path in items["category"].to_pylist()])
     slices |= {f"category {name}": top == name for name in sorted(set(top.tolist()))}
     return Queries(items, {name: mask for name, mask in slices.items() if mask.any()})
+
+
+def read_filters(item_ids: Sequence[str], k: int) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks bool [items] by name; without those that would allow fewer than k.
+
+    By digest of the item's id: as good as random, and an item is allowed every day or never.
+    """
+    digests = b"".join(hashlib.sha256(item.encode()).digest()[:8] for item in item_ids)
+    places = np.frombuffer(digests, ">u8") / 2**64
+    masks = {name: places < share for name, share in FILTERS.items()}
+    return {name: mask for name, mask in masks.items() if mask.sum() >= k}

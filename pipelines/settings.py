@@ -183,6 +183,7 @@ class Gate(Section):
     min_queries: PositiveInt = 50  # for a catalogue of judge_from_items or more
     judge_from_items: PositiveInt = 2000
     min_leaf_lift: float = Field(2.0, ge=0)  # answers of the query's category, against chance
+    max_leaf_drop: float = Field(0.1, ge=0, le=1)  # and against the champion's, in every slice
     min_self_match: float = Field(0.995, ge=0, le=1)
     max_p99_ms: float = Field(100.0, gt=0)
     bootstrap_rounds: PositiveInt = 1000

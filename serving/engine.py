@@ -7,13 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from model.errors import LookalikeError
+from model.errors import BadInput, LookalikeError
 from model.pixels import Box, Photo, Size
 from serving.bundle import LOCALISER, Bundle
 from serving.embedder import Embedder
 from serving.engines import load_index
 from serving.exact import ExactIndex
-from serving.index import MISSING, Rows, Vectors, merge
+from serving.filtered import Filtered, Mask
+from serving.index import MISSING, Index, Rows, Vectors, merge
 from serving.localiser import Localiser
 
 SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
@@ -99,10 +100,30 @@ class Engine:
         hits = self._hits(rows[0][keep][:k], scores[0][keep][:k])
         return Answer(hits, [], {"search": time.perf_counter() - started})
 
-    def nearest(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
-        """Rows int32 [q, k] and scores [q, k] over the base and what is not in it."""
-        rows, scores = self.rest.search(queries, k)
-        return merge(self.base.search(queries, k), (rows + np.int32(len(self.base)), scores), k)
+    def nearest(
+        self, queries: Vectors, k: int, allowed: Mask | None = None
+    ) -> tuple[Rows, Vectors]:
+        """Rows int32 [q, k] and scores [q, k] over the base and what is not in it.
+
+        `allowed` bool [items]: only among these; there are k answers wherever so many are allowed.
+        """
+        base, rest = self._parts(allowed)
+        rows, scores = rest.search(queries, k)
+        return merge(base.search(queries, k), (rows + np.int32(len(self.base)), scores), k)
+
+    def _parts(self, allowed: Mask | None) -> tuple[Index | Filtered, Index | Filtered]:
+        if allowed is None:
+            return self.base, self.rest
+        if allowed.shape != (len(self),):
+            raise BadInput(
+                f"This filter is not of this bundle. Expected bool [{len(self)}]. Received: "
+                f"{allowed.dtype} {list(allowed.shape)}."
+            )
+        n = len(self.base)
+        return (
+            Filtered(self.base, self.vectors[:n], allowed[:n]),
+            Filtered(self.rest, self.vectors[n:], allowed[n:]),
+        )
 
     def row(self, item_id: str) -> int:
         try:

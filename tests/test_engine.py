@@ -119,6 +119,28 @@ def test_k_above_the_number_of_items_gives_them_all(engine: Engine, k: int) -> N
     assert len(answer) == ITEMS - 1
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 1.0])
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_a_filter_gives_the_best_of_what_it_allows(engine: Engine, share: float, k: int) -> None:
+    pixels = np.stack([to_pixels(draw_photo(200 + n), PixelSpec(SIDE)) for n in range(30)])
+    queries, _ = engine.embedder.embed(pixels)
+    allowed = np.random.default_rng(0).random(ITEMS) < share
+    rows, scores = engine.nearest(queries, k, allowed)
+    every = np.where(allowed, queries @ engine.vectors.T, -np.inf)
+    count = min(k, int(allowed.sum()))
+    assert rows.shape == scores.shape == (30, count)
+    assert allowed[rows].all()
+    np.testing.assert_allclose(scores, -np.sort(-every, axis=1)[:, :count], atol=1e-3)
+
+
+def test_a_filter_of_another_bundle_is_refused(engine: Engine) -> None:
+    with pytest.raises(BadInput) as caught:
+        engine.nearest(engine.vectors[:1], 1, np.ones(ITEMS - 1, bool))
+    assert str(caught.value) == (
+        f"This filter is not of this bundle. Expected bool [{ITEMS}]. Received: bool [{ITEMS - 1}]."
+    )
+
+
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_index_and_rest_together_are_an_exact_search_over_all(engine: Engine, k: int) -> None:
     pixels = np.stack([to_pixels(draw_photo(200 + n), PixelSpec(SIDE)) for n in range(30)])

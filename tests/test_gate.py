@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from model.reducer import unit
 from pipelines import bundle, gate
 from pipelines.content_store import ContentStore
 from pipelines.embed import embedding_store
-from pipelines.gate import choose, judge
+from pipelines.gate import PAGE
 from pipelines.index import read_arrow, write_arrow
 from pipelines.reduce import space_id
 from pipelines.settings import Embed, Gate, Reduce, Settings
 from pipelines.step import Partition, Report
 from pipelines.tracking import client, experiment_id
+from pipelines.verdict import Answers, Health, Rival, Slice, Verdict, choose, judge
 from serving.graph import can_compute
 from serving.ledger import read_ledger
 from serving.scann_index import ScannIndex
@@ -67,18 +69,6 @@ def shuffled_ids(folder: Path) -> None:
     write_arrow(items.take(order), folder / "items.arrow")
 
 
-def shuffled_vectors(folder: Path) -> None:
-    replace_vectors(folder, np.random.default_rng(0).permutation)
-
-
-def half_of_the_vectors_zeroed(folder: Path) -> None:
-    def edit(base: Any) -> Any:
-        base[: len(base) // 2] = 0
-        return base
-
-    replace_vectors(folder, edit)
-
-
 def noisy_vectors(folder: Path) -> None:
     rng = np.random.default_rng(0)
     replace_vectors(folder, lambda base: unit(base + rng.normal(0, 0.5, base.shape)))
@@ -94,13 +84,7 @@ def half_of_the_index(folder: Path) -> None:
     ScannIndex.build(np.concatenate([half, half, half[:1]])[:base]).save(folder / "index")
 
 
-BROKEN: tuple[Edit, ...] = (
-    shuffled_ids,
-    shuffled_vectors,
-    half_of_the_vectors_zeroed,
-    noisy_vectors,
-    half_of_the_index,
-)
+BROKEN: tuple[Edit, ...] = (shuffled_ids, noisy_vectors, half_of_the_index)  # more: test_sabotage
 
 
 def test_a_good_index_passes(shop: Settings) -> None:
@@ -110,9 +94,18 @@ def test_a_good_index_passes(shop: Settings) -> None:
     assert found["k"] == 10
     assert (found["coverage"], found["self_match"]) == (1.0, 1.0)
     assert found["space_id"] == space_id(shop, DAY_1)
-    assert found["churn"] == {"against_champion": None, "noise": 0.0}
-    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] < 100
     overall = found["slices"][0]
+    assert found["churn"] == {
+        "against_champion": None,
+        "noise": 0.0,
+        "net": None,
+        "recall": overall["recall"],
+        "recall_again": overall["recall"],
+    }
+    rows = ("missing_items", "unknown_items", "repeated_items", "wrong_vectors", "stale_photos")
+    assert {name: found[name] for name in rows} == dict.fromkeys(rows, 0)
+    assert (found["missing"], found["lost"], found["rivals"]) == ({}, {}, [])
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] < 100
     assert report.details == {
         "passed": True,
         "recall": overall["recall"],
@@ -211,7 +204,11 @@ def test_mlflow_has_the_verdict(shop: Settings) -> None:
     assert run.data.metrics["coverage"] == 1.0
     assert run.data.metrics["latency_ms_p99"] == found["latency_ms"]["p99"]
     names = {artifact.path for artifact in client(shop).list_artifacts(run.info.run_id)}
-    assert names == {"gate.png", "slices.json", "verdict.json"}
+    assert names == {"gate.html", "gate.png", "slices.json", "verdict.json"}
+    page = client(shop).download_artifacts(run.info.run_id, "gate.html")
+    assert Path(page).read_bytes() == (Partition(shop, "gate", DAY_1).output / PAGE).read_bytes()
+    assert run.data.metrics["churn_noise"] == found["churn"]["noise"]
+    assert run.data.metrics["bytes_per_item"] == found["bytes_per_item"]
     assert run.info.status == "FINISHED"
 
 
@@ -227,6 +224,8 @@ def test_a_broken_index_is_refused(shop_copy: CopyShop, edit: Edit) -> None:
         f"The gate refused the index of {DAY_1}: {'; '.join(found['failures'])}. Production is "
         f"unchanged. Look at {Partition(settings, 'gate', DAY_1).output / 'verdict.json'}."
     )
+    page = (Partition(settings, "gate", DAY_1).output / PAGE).read_text()
+    assert "This index may not serve." in page
     (run,) = runs(settings, passed=False)
     assert run.data.metrics["coverage"] == found["coverage"]
     assert refusal(settings) == message  # a second try changes nothing
@@ -242,7 +241,9 @@ def test_what_failed_is_named(shop_copy: CopyShop) -> None:
     row = verdict(settings, DAY_1)["slices"][0]
     assert verdict(settings, DAY_1)["failures"] == [
         f"slice `all`: recall@10 is at least {row['lower_bound']:.3f}, expected 0.95 (reducer "
-        f"loses {row['reducer_loss']:.3f}, float32 0.000, engine {row['engine_loss']:.3f})"
+        f"loses {row['reducer_loss']:.3f}, float32 0.000, engine {row['engine_loss']:.3f})",
+        f"{verdict(settings, DAY_1)['wrong_vectors']} rows of the index do not have the vector of "
+        f"their item's photo: ids, photos and vectors are out of step",
     ]
     assert row["recall"] < 0.3
 
@@ -329,74 +330,134 @@ def test_an_embedder_that_learned_nothing_is_refused(shop_copy: CopyShop) -> Non
 
 def test_looser_thresholds_ask_again(shop_copy: CopyShop) -> None:
     strict = shop_copy(reduce=Reduce(dimensions=4), gate=Gate(min_leaf_lift=0, min_recall=1.0))
+    before = truths(strict)
     run_steps(strict, DAY_1, ("reduce", "index"))
     assert "expected 1.00" in refusal(strict)
     loose = strict.model_copy(update={"gate": Gate(min_leaf_lift=0, min_recall=0.1)})
+    assert truths(strict) == before
     report: Report = gate.run(loose, DAY_1)
     assert (report.details["passed"], report.reused) == (True, False)
+    assert truths(strict) == before  # neither another reducer nor other bounds touch the full space
 
 
-def measured(**given: Any) -> dict[str, Any]:
-    """A whole measurement that passes, but for what is given."""
-    figures = {
+def truths(settings: Settings) -> dict[str, int]:
+    """Files of full-space truth, and when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in (settings.root / "truth").iterdir()}
+
+
+def health(**given: Any) -> Health:
+    """Figures that pass, but for what is given."""
+    figures: dict[str, Any] = {
+        "k": 10,
+        "items": 1000,
+        "missing": {},
+        "unknown_items": 0,
+        "repeated_items": 0,
+        "wrong_vectors": 0,
+        "stale_photos": 0,
+        "sampled_photos": 256,
         "coverage": 1.0,
         "self_match": 1.0,
+        "lost": {},
         "latency_ms": {"p50": 1.0, "p99": 2.0},
+    }
+    return Health(**{**figures, **given})
+
+
+def answers(**given: Any) -> Answers:
+    figures: dict[str, Any] = {
+        "precision": "int8",
+        "photos_per_second": 5000.0,
+        "cosine": 0.999,
+        "slices": (slice_of("all", 500, 0.99),),
+        "rivals": (),
         "leaf_precision": 0.5,
         "leaf_chance": 0.01,
-        "missing_items": 0,
+        "wild_photos": {},
     }
-    slices = [slice_of("all", 500, 0.99)]
-    form = {"precision": "int8", "photos_per_second": 5000.0, "cosine": 0.999, "slices": slices}
-    return {"k": 10, "items": 1000, **form, **figures, **given}
+    return Answers(**{**figures, **given})
 
 
-def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
-    return {
-        "slice": name,
-        "queries": queries,
-        "recall": 1.0,
-        "lower_bound": bound,
-        "reducer_loss": 0.004,
-        "precision_loss": 0.003,
-        "engine_loss": 0.006,
-    }
+def slice_of(name: str, queries: int, bound: float) -> Slice:
+    return Slice(name, queries, 1.0, bound, 0.004, 0.003, 0.006)
+
+
+def rival(name: str, queries: int, gain: float) -> Rival:
+    return Rival(name, queries, 0.5, 0.7, gain)
+
+
+OF_HEALTH = {field.name for field in fields(Health)}
 
 
 @pytest.mark.parametrize(
     ("given", "failures"),
     [
         ({}, []),
-        ({"slices": []}, []),
-        ({"missing_items": 7}, ["7 items of the catalogue are not in the index"]),
-        ({"slices": [slice_of("all", 3, 0.95)]}, []),
+        ({"slices": ()}, []),
         (
-            {"slices": [slice_of("all", 3, 0.9499)]},
+            {"missing": {"Home > Lamps": 1, "A": 2, "C": 9, "B": 2}},
+            [
+                "14 items of the catalogue are not in the index: 9 of `C`, 2 of `A`, 2 of `B` and "
+                "1 other categories"
+            ],
+        ),
+        ({"unknown_items": 3}, ["3 rows of the index are of no item of the catalogue"]),
+        ({"repeated_items": 3}, ["3 rows of the index repeat an item that has another"]),
+        (
+            {"wrong_vectors": 2},
+            [
+                "2 rows of the index do not have the vector of their item's photo: ids, photos and "
+                "vectors are out of step"
+            ],
+        ),
+        (
+            {"stale_photos": 200},
+            [
+                "200 of 256 photos embedded again have another vector than the stored one: the "
+                "embeddings are of another embedder"
+            ],
+        ),
+        ({"lost": {"A": (2, 2), "B": (3, 30)}}, []),  # so few can be chance
+        (
+            {"lost": {"A": (3, 5), "B": (4, 39)}},
+            ["7 items cannot be found by their own photo: 4 of `B`, 3 of `A`"],
+        ),
+        ({"rivals": (rival("all", 99, -0.3), rival("wild", 100, -0.1))}, []),
+        (
+            {"rivals": (rival("all", 500, 0.1), rival("wild", 100, -0.1001))},
+            [
+                "slice `wild`: 0.500 of the answers are of the query's category, 0.700 with the "
+                "bundle that serves now; expected at most 0.10 less"
+            ],
+        ),
+        ({"slices": (slice_of("all", 3, 0.95),)}, []),
+        (
+            {"slices": (slice_of("all", 3, 0.9499),)},
             [
                 "slice `all`: recall@10 is at least 0.950, expected 0.95 (reducer loses 0.004, "
                 "int8 0.003, engine 0.006)"
             ],
         ),
-        ({"slices": [slice_of("all", 500, 0.99), slice_of("wild", 99, 0.1)]}, []),
-        ({"slices": [slice_of("all", 500, 0.99), slice_of("wild", 100, 0.9)]}, []),
+        ({"slices": (slice_of("all", 500, 0.99), slice_of("wild", 99, 0.1))}, []),
+        ({"slices": (slice_of("all", 500, 0.99), slice_of("wild", 100, 0.9))}, []),
         (
-            {"slices": [slice_of("all", 500, 0.99), slice_of("wild", 100, 0.85)]},
+            {"slices": (slice_of("all", 500, 0.99), slice_of("wild", 100, 0.85))},
             [
                 "slice `wild`: recall@10 is at least 0.850, expected 0.90 (reducer loses 0.004, "
                 "int8 0.003, engine 0.006)"
             ],
         ),
-        ({"items": 1999, "slices": [slice_of("all", 49, 0.99)]}, []),
-        ({"items": 2000, "slices": [slice_of("all", 50, 0.99)]}, []),
+        ({"items": 1999, "slices": (slice_of("all", 49, 0.99),)}, []),
+        ({"items": 2000, "slices": (slice_of("all", 50, 0.99),)}, []),
         (
-            {"items": 2000, "slices": [slice_of("all", 49, 0.99)]},
+            {"items": 2000, "slices": (slice_of("all", 49, 0.99),)},
             [
                 "49 queries for 2000 items, expected at least 50: give some products the split "
                 "`test`, or raise `index.held_out_share`"
             ],
         ),
         ({"leaf_precision": 0.02}, []),
-        ({"leaf_precision": 0.0, "slices": [slice_of("all", 99, 0.99)]}, []),  # too few to judge
+        ({"leaf_precision": 0.0, "slices": (slice_of("all", 99, 0.99),)}, []),  # too few to judge
         (
             {"leaf_precision": 0.019},
             [
@@ -423,16 +484,35 @@ def slice_of(name: str, queries: int, bound: float) -> dict[str, Any]:
     ],
 )
 def test_judgement(given: dict[str, Any], failures: list[str]) -> None:
-    found = judge(measured(**given), Gate())
-    assert (found["passed"], found["failures"]) == (not failures, failures)
-    for row in found["slices"]:
-        assert row["judged"] is (row["slice"] == "all" or row["queries"] >= 100)
-        assert row["bound"] == (0.95 if row["slice"] == "all" else 0.90)
+    of_health = {name: value for name, value in given.items() if name in OF_HEALTH}
+    others = {name: value for name, value in given.items() if name not in OF_HEALTH}
+    found = judge(health(**of_health), answers(**others), Gate())
+    assert (found.passed, list(found.failures)) == (not failures, failures)
+    for row in found.slices:
+        assert row.judged is (row.slice == "all" or row.queries >= 100)
+        assert row.bound == (0.95 if row.slice == "all" else 0.90)
+        assert row.failed is (row.judged and row.lower_bound < row.bound)
 
 
-def form(precision: str, speed: float, failures: Sequence[str] = ()) -> dict[str, Any]:
-    return {**measured(precision=precision, photos_per_second=speed), "passed": not failures,
-            "failures": list(failures)}  # fmt: skip
+def test_a_verdict_as_it_is_kept() -> None:
+    given = answers(rivals=(rival("all", 7, 0.1),))
+    found = judge(health(missing={"A": 2}, lost={"B": (1, 9)}), given, Gate()).to_json()
+    assert json.loads(json.dumps(found)) == {
+        "passed": False,
+        "failures": ["2 items of the catalogue are not in the index: 2 of `A`"],
+        **asdict(health()),
+        "missing": {"A": 2},
+        "missing_items": 2,
+        "lost": {"B": [1, 9]},
+        **asdict(given),
+        "slices": [{**asdict(slice_of("all", 500, 0.99)), "bound": 0.95, "judged": True}],
+        "rivals": [asdict(rival("all", 7, 0.1))],
+    }
+
+
+def form(precision: str, speed: float, failures: Sequence[str] = ()) -> Verdict:
+    given = answers(precision=precision, photos_per_second=speed)
+    return Verdict(health(), given, (), tuple(failures))
 
 
 FAST, SLOW, LOST = form("int8", 5000), form("int8", 2199), form("int8", 9000, ["recall"])
@@ -452,14 +532,12 @@ HALF, EXACT, WRONG = form("bfloat16", 3000), form("float32", 2000), form("float3
         ([WRONG, HALF, FAST], WRONG),  # they come near it; they cannot be better
     ],
 )
-def test_the_fastest_that_passes_serves(
-    verdicts: list[dict[str, Any]], chosen: dict[str, Any]
-) -> None:
-    found = choose(verdicts, {"int8": "There is none."})
-    rows = found.pop("precisions")
-    assert found == chosen
-    assert [row["precision"] for row in rows] == [*(v["precision"] for v in verdicts), "int8"]
-    assert all(row.items() <= tried.items() for row, tried in zip(rows, verdicts, strict=False))
+def test_the_fastest_that_passes_serves(verdicts: list[Verdict], chosen: Verdict) -> None:
+    found, rows = choose(verdicts, {"int8": "There is none."})
+    assert found is chosen
+    columns = ("precision", "passed", "failures", "photos_per_second", "cosine", "slices")
+    records = [verdict.to_json() for verdict in verdicts]
+    assert rows[:-1] == [{name: record[name] for name in columns} for record in records]
     assert rows[-1] == {
         "precision": "int8",
         "passed": False,
