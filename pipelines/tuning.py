@@ -108,7 +108,7 @@ def promising(n: int, dimensions: int) -> list[Maker]:
         lambda n: f"scann:tree={_leaves(n, 2)},avq=2.5,ah=2,bfloat16",
         lambda n: f"scann:tree={_leaves(n, 2)},soar=1.5,avq=2.5,ah=2,int8",
         _always("faiss:HNSW32"),
-        lambda n: f"scann:tree={_leaves(n, 1)},soar=1.5,avq=1.5,ah=2,float32",
+        lambda n: f"scann:tree={_leaves(n, 1)},avq=2.5,ah=2,int8",
     ]
     if n >= UPPER_FROM:
         found.append(

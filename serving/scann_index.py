@@ -35,6 +35,7 @@ ANISOTROPY = 0.2  # of the guide; errors along the vector count more than across
 OVERRETRIEVE = 1.5  # partitions' answers before duplicates go, where a vector is in two
 UPPER_SHARE = 0.3  # of the upper partitions that are searched
 TRAINING_SAMPLE = 250_000
+TUNED_K = 10  # results that `reorder` is meant for; more of them need more
 
 
 def import_scann() -> ModuleType:
@@ -163,7 +164,8 @@ class ScannIndex:
             return rows, scores
         effort = {"final_num_neighbors": k}
         if "reorder" in self._effort:
-            effort["pre_reorder_num_neighbors"] = max(self._effort["reorder"], k)
+            looks = self._effort["reorder"] * max(TUNED_K, k) // TUNED_K
+            effort["pre_reorder_num_neighbors"] = max(looks, k)
         if "leaves_to_search" in self._effort:
             effort["leaves_to_search"] = self._effort["leaves_to_search"]
         if len(queries) == 1:  # a quarter faster than a batch of one

@@ -25,7 +25,7 @@ HOST = re.compile(r"https?://([\w.-]+)")
 OF_A_MACHINE = re.compile(r"(?<![\w.*}])/(?:home|root|work|Users|workspace)/\w")
 LOCAL = {"127.0.0.1", "localhost", "mlflow", "search"}  # this machine, and services of compose
 CITED = {"github.com", "www.apache.org", "www.w3.org"}  # upstream issues, the licence, SVG
-BINARY = {".jpg", ".png", ".webp", ".gif", ".ico"}
+BINARY = {".jpg", ".png", ".webp", ".gif", ".ico", ".npz"}
 
 
 @cache

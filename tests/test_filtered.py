@@ -70,7 +70,7 @@ def vectors() -> Vectors:
 def hashed(vectors: Vectors) -> ScannIndex:
     """ScaNN that hashes: its answers are not exact."""
     index = ScannIndex.build(vectors)
-    assert index.description["form"] == "hashing, reordering"
+    assert index.description["form"] == "ah=2,float32"
     return index
 
 

@@ -32,10 +32,11 @@ from model.reducer import fit_pca
 from pipelines import embed, index, reduce
 from pipelines.catalogue import read_catalogue
 from pipelines.embed import embedding_store
-from pipelines.index import build_index, read_arrow, write_arrow
+from pipelines.index import read_arrow, write_arrow
 from pipelines.reduce import REDUCER
 from pipelines.settings import Reduce, Settings
 from pipelines.step import Partition
+from serving.engines import build_index, engine_of
 
 Edit = Callable[[Path], None]
 
@@ -88,7 +89,7 @@ def edit_index(
         path.unlink()
     for path in (folder / "index").iterdir():
         path.unlink()
-    engine = build_index(indexed(new[:base].copy()), new[:0], Settings())
+    engine = build_index(indexed(new[:base].copy()), engine_of(facts["description"]))
     engine.save(folder / "index")
     write_arrow(table.take(rows), folder / "items.arrow")
     np.save(folder / "vectors.npy", new)
