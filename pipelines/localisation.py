@@ -100,12 +100,13 @@ class Localisation:
         enough = len(photos) >= options.min_boxes
         source = options.boxes if options.boxes != "auto" else "feed" if enough else "activation"
         if source == "feed":
-            boxed, rows = Boxed(photos.pixels, photos.boxes), marked.take(pa.array(photos.rows))
+            boxed, rows = Boxed(photos.pixels, photos.boxes), _rows(marked, photos.rows)
         else:
             boxed, rows = self._weak(photos, marked, pixels, plain)
         kept: list[Image.Image] = [cut for cut in cuts if cut is not None]
         grounds = boxed.pixels if len(boxed) else pixels
-        names = [*rows["item_id"].to_pylist(), *plain["item_id"].take(cut_rows).to_pylist()]
+        cut_from = _rows(plain, cut_rows)
+        names = [*rows["item_id"].to_pylist(), *cut_from["item_id"].to_pylist()]
         return Lessons(boxed, kept, grounds), names, source
 
     def _weak(
@@ -113,7 +114,7 @@ class Localisation:
     ) -> tuple[Boxed, pa.Table]:
         """Photos from the wild, with boxes where the classifier sees their leaf."""
         wild = [row for row, photo in enumerate(pixels) if not smooth_ground(photo).any()]
-        rows = pa.concat_tables([marked.take(pa.array(photos.rows)), others.take(pa.array(wild))])
+        rows = pa.concat_tables([_rows(marked, photos.rows), _rows(others, wild)])
         shown = np.concatenate([photos.pixels, pixels[wild]])
         leaf = rows["leaf"].to_numpy().astype(np.int32)
         return Boxed(shown, activation_boxes(self._classifier, shown, leaf)), rows
@@ -142,6 +143,11 @@ class Localisation:
                 on_epoch=lambda epoch: advance(0, f"epoch {epoch.epoch + 1}, {epoch.loss:.3f}"),
                 on_batch=lambda epoch, batch: advance(),
             )
+
+
+def _rows(items: pa.Table, numbers: list[int]) -> pa.Table:
+    """Also none of them, of which Arrow could not tell the type."""
+    return items.take(pa.array(numbers, pa.int64()))
 
 
 def check_parity(model: keras.Model, localiser: Localiser, photos: Pixels) -> None:

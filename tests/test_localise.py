@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, forget
+from tiny_shop import DAY_1, DAY_2, forget, rewrite
 
 from model.errors import Damaged
 from pipelines.bundle import bundle_digest
@@ -120,6 +122,26 @@ def test_auto_learns_from_the_feed_where_it_has_boxes_and_serves_what_does_no_ha
     gain = found["searches"]["found box"]["mAP"][0] - found["searches"]["whole photo"]["mAP"][0]
     assert found["served"] is (gain >= -1e-4)
     assert (localiser_path(settings, DAY_1) is not None) is found["served"]
+
+
+def test_a_feed_without_any_box(shop_copy: CopyShop) -> None:
+    """Learned from where the classifier looks, judged by what is found: no overlap is known."""
+    settings = shop_copy(localise=Localise(boxes="auto", **TINY))
+
+    def without_boxes(folder: Path) -> None:
+        items = pq.read_table(folder / "items.parquet")
+        place = items.schema.get_field_index("box")
+        none = pa.nulls(len(items), items.schema.field("box").type)
+        (folder / "items.parquet").unlink()
+        pq.write_table(items.set_column(place, "box", none), folder / "items.parquet")
+
+    rewrite(settings, "ingest", DAY_1, without_boxes)
+    report = run(settings, DAY_1)
+    found = facts(settings)
+    assert (report.details["boxes"], found["photos"], found["overlap"]) == ("activation", 0, {})
+    assert set(found["searches"]) == {"found box", "whole photo"}
+    gain = found["searches"]["found box"]["mAP"][0] - found["searches"]["whole photo"]["mAP"][0]
+    assert found["served"] is (gain >= -1e-4)
 
 
 def test_a_photo_that_is_gone_or_another_is_left_out(shop_copy: CopyShop) -> None:
