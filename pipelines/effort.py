@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from model.evaluators import recall_by_query
-from serving.engines import build_index
+from serving.engines import build_index, engine_of
 from serving.exact import ExactIndex
 from serving.index import MISSING, Effort, Index, Vectors
 
@@ -91,6 +91,12 @@ class Candidate:
         index = build(asked.base, engine)
         seconds = time.monotonic() - started
         return cls(engine, index, asked, seconds, saved_bytes(index) / max(len(index), 1))
+
+    @classmethod
+    def of(cls, index: Index, asked: Asked) -> "Candidate":
+        """One that is there already."""
+        size = saved_bytes(index) / max(len(index), 1)
+        return cls(engine_of(index.description), index, asked, 0.0, size)
 
     def points(self, recall: float) -> Iterator[Point]:
         """Every effort on the way to the least that reaches the recall.

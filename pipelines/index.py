@@ -5,13 +5,13 @@
 The gate needs queries that are not in the index it measures, and shoppers need every item found.
 So a sample of the catalogue (products of split `test`, and today's new items) stays out of the
 base index and is served by exact search beside it: the gate asks for their neighbours in the
-base, the engine merges both. Which engine, and how hard it is searched, is measured: see
-`tuning`. Tomorrow keeps the engine while the catalogue is about as large. Cost: 1 s to start;
-3,500 items took another second.
+base, the engine merges both. Which engine, and how hard it is searched, is measured: see `tuning`.
+Tomorrow keeps the engine while the catalogue is about as large, and folds its changes into this
+index where that is sound: see `fold`. Cost: 1 s to start; 3,500 items took another second.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,17 @@ import structlog
 
 from model.errors import BadInput
 from pipelines.catalogue import read_catalogue
+from pipelines.effort import Asked
 from pipelines.embed import embedding_store
+from pipelines.fold import Numbers, Rows, Wear, can_fold, fold
 from pipelines.reduce import read_reducer, space_id
+from pipelines.settings import Index as IndexSettings
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, digest_of, previous_day, run_step
-from pipelines.tuning import AUTO, Goal, Tuning, tune
+from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
+from pipelines.tuning import AUTO, Goal, Tuning, settle, tune
 from serving.engines import engine_of
 from serving.index import Index, Vectors
+from serving.scann_index import ScannIndex
 
 SERVED = (
     "item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock", "image",
@@ -44,25 +48,63 @@ log = structlog.get_logger()
 
 def run(settings: Settings, ds: date) -> Report:
     """Write `index/`, `vectors.npy`, `items.arrow` and what was measured for `ds`."""
-    former = _former(settings, ds)
+    before = previous_day(settings, "index", ds)
     inputs = {
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
         "ingest": Partition(settings, "ingest", ds).done().digest,
         "embed": Partition(settings, "embed", ds).done().digest,
         "reduce": Partition(settings, "reduce", ds).done().digest,
         "settings": settings.index.model_dump_json(),
-        "former": digest_of([former and former[name] for name in ("description", "tuned_for")]),
+        "former": before.done().digest if before else "",
     }
     return run_step(
         settings,
         "index",
         ds,
         inputs=inputs,
-        body=lambda folder: _index(settings, ds, former, folder),
+        body=lambda folder: _index(settings, ds, Former.read(before) if before else None, folder),
     )
 
 
-def _index(settings: Settings, ds: date, former: dict[str, Any] | None, folder: Path) -> Outcome:
+@dataclass(frozen=True)
+class Former:
+    """The index of the day before, in whatever space it was."""
+
+    output: Path
+    space: str
+    base: int
+    description: dict[str, Any]
+    goal: Goal
+    tuned_for: int  # items when the engine was chosen
+    wear: Wear
+
+    @classmethod
+    def read(cls, partition: Partition) -> "Former":
+        facts = json.loads((partition.output / FACTS).read_bytes())
+        return cls(
+            output=partition.output,
+            space=str(partition.done().details["space_id"]),
+            base=facts["base"],
+            description=facts["description"],
+            goal=Goal(**facts["goal"]),
+            tuned_for=facts["tuned_for"],
+            wear=Wear(**facts["wear"]),
+        )
+
+    @property
+    def rows(self) -> Rows:
+        ids = read_arrow(self.output / "items.arrow")["item_id"][: self.base]
+        vectors = np.load(self.output / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        return Rows(np.array(ids.to_pylist()), vectors[: self.base])
+
+    def fits(self, options: IndexSettings, items: int) -> bool:
+        """Is its engine still the one to use?"""
+        wanted = options.engine in (AUTO, engine_of(self.description))
+        near = abs(items / self.tuned_for - 1) <= RETUNE_ABOVE
+        return wanted and near and self.goal == _goal(options)
+
+
+def _index(settings: Settings, ds: date, former: Former | None, folder: Path) -> Outcome:
     catalogue = read_catalogue(settings, ds)
     items = catalogue.items.filter(pc.equal(catalogue.items["kind"], "catalogue"))
     if not len(items):
@@ -81,61 +123,91 @@ def _index(settings: Settings, ds: date, former: dict[str, Any] | None, folder: 
     # Not the held-out ones: the gate asks those, and must not meet an index fitted to them.
     val = np.array(items["split"].to_pylist())[:base] == "val"
     asked = vectors[:base][val if val.any() else slice(None)][:TUNING_QUERIES]
-    index, tuning, tuned_for = _tuned(vectors[:base], asked, settings, former)
-    index.save(folder / "index")
+    rows = Rows(np.array(items["item_id"][:base].to_pylist()), vectors[:base])
+    built = None
+    if former is not None and former.fits(settings.index, base):
+        built = _folded(former, rows, asked, space_id(settings, ds))
+    built = built or _built(rows, asked, settings.index, former)
+    items = items.take(pa.array([*built.order, *range(base, len(items))]))
+    vectors[:base] = vectors[:base][built.order]
+    built.index.save(folder / "index")
     np.save(folder / "vectors.npy", vectors)
     write_arrow(items.select([*SERVED, "pixel_key", "split", "first_seen"]), folder / "items.arrow")
     facts = {
         "base": base,
         "held_out": len(items) - base,
-        "description": index.description,
-        "goal": asdict(tuning.goal),
-        "tuned_for": tuned_for,
+        "description": built.index.description,
+        "goal": asdict(built.tuning.goal),
+        "tuned_for": built.tuned_for,
+        "wear": asdict(built.wear),
     }
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
     from pipelines.index_run import log_index  # MLflow takes seconds to import
 
-    log_index(settings, ds, tuning)
+    log_index(settings, ds, built.tuning)
     return Outcome(
         rows=len(items),
         details={
             "base": base,
             "held_out": len(items) - base,
-            "engine": index.description["engine"],
-            "form": index.description["form"],
-            "effort": index.description["effort"],
-            "why": tuning.reason,
+            "engine": built.index.description["engine"],
+            "form": built.index.description["form"],
+            "effort": built.index.description["effort"],
+            "folded": built.folded,
+            "why": built.tuning.reason,
             "dimensions": vectors.shape[1],
             "space_id": space_id(settings, ds),
-            "bytes_per_item": round(tuning.chosen.bytes_per_item, 1),
+            "bytes_per_item": round(built.tuning.chosen.bytes_per_item, 1),
         },
     )
 
 
-def _tuned(
-    base: Vectors, queries: Vectors, settings: Settings, former: dict[str, Any] | None
-) -> tuple[Index, Tuning, int]:
-    """The index, how it was found, and the size for which its engine was.
+@dataclass(frozen=True)
+class Built:
+    """The day's index, which row of the catalogue is at each of its places, and how it was made."""
 
-    An engine stays while the catalogue is about as large as when it was chosen, and reaches the
-    goal; its effort is measured again every day.
-    """
-    options = settings.index
-    goal = Goal(options.target_recall, options.tuning_seconds, options.max_bytes_per_item)
-    if options.engine == AUTO and former is not None and former["goal"] == asdict(goal):
-        size = int(former["tuned_for"])
-        if abs(len(base) / size - 1) <= RETUNE_ABOVE:
-            try:
-                return *tune(base, queries, goal, engine_of(former["description"])), size
-            except BadInput as error:
-                log.warning("index.retuned", error=str(error))
-    return *tune(base, queries, goal, options.engine), len(base)
+    index: Index
+    order: Numbers
+    tuning: Tuning
+    tuned_for: int
+    wear: Wear
+    folded: int = 0  # changes that were folded into yesterday's
 
 
-def _former(settings: Settings, ds: date) -> dict[str, Any] | None:
-    """The facts of the index of the day before, in whatever space it was."""
-    before = previous_day(settings, "index", ds)
-    return json.loads((before.output / FACTS).read_bytes()) if before else None
+def _built(rows: Rows, asked: Vectors, options: IndexSettings, former: Former | None) -> Built:
+    """From nothing. An engine stays while the catalogue is about as large as when it was chosen."""
+    goal, order = _goal(options), np.arange(len(rows))
+    if options.engine == AUTO and former is not None and former.fits(options, len(rows)):
+        try:
+            index, tuning = tune(rows.vectors, asked, goal, engine_of(former.description))
+            return Built(index, order, tuning, former.tuned_for, Wear.of(index))
+        except BadInput as error:
+            log.warning("index.retuned", error=str(error))
+    index, tuning = tune(rows.vectors, asked, goal, options.engine)
+    return Built(index, order, tuning, len(rows), Wear.of(index))
+
+
+def _folded(former: Former, rows: Rows, asked: Vectors, space: str) -> Built | None:
+    """Yesterday's index with today's changes; None where it must be built anew."""
+    if former.space != space or not can_fold(former.description):
+        return None
+    index = ScannIndex.load(former.output / "index", former.description)
+    folded = fold(index, former.rows, rows)
+    wear = replace(former.wear, changed=former.wear.changed + folded.changed)
+    if wear.too_much(folded.index):
+        log.info("index.worn", changed=wear.changed)
+        return None
+    try:
+        ordered = rows.vectors[folded.order]
+        found, tuning = settle(folded.index, Asked.of(ordered, asked), former.goal)
+    except BadInput as error:
+        log.warning("index.rebuilt", error=str(error))
+        return None
+    return Built(found, folded.order, tuning, former.tuned_for, wear, folded.changed)
+
+
+def _goal(options: IndexSettings) -> Goal:
+    return Goal(options.target_recall, options.tuning_seconds, options.max_bytes_per_item)
 
 
 def _held_out(

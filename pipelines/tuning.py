@@ -85,9 +85,24 @@ def tune(base: Vectors, queries: Vectors, goal: Goal, engine: str = AUTO) -> tup
             reason = _reason(best, points, goal)
             tuning = Tuning(goal, tuple(points), tuple(left_out), best, reason)
             return candidate.index.with_effort(best.effort), tuning
+    raise _unreached(points, goal)
+
+
+def settle(index: Index, asked: Asked, goal: Goal) -> tuple[Index, Tuning]:
+    """An index that is there already, at the least effort. Raises BadInput as `tune` does."""
+    candidate = Candidate.of(index, asked)
+    points = tuple(candidate.points(goal.recall))
+    best = goal.fastest(points)
+    if best is None:
+        raise _unreached(points, goal)
+    tuning = Tuning(goal, points, (), best, _reason(best, points, goal))
+    return index.with_effort(best.effort), tuning
+
+
+def _unreached(points: Sequence[Point], goal: Goal) -> BadInput:
     nearest = max(points, key=lambda point: (goal.small_enough(point), point.recall))
     limit = "any number of" if goal.max_bytes is None else f"{goal.max_bytes:g}"
-    raise BadInput(
+    return BadInput(
         f"No index reaches the goal. Expected recall {goal.recall} of the engine alone within "
         f"{limit} bytes an item. Best: {nearest}, recall {nearest.recall:.3f} at "
         f"{nearest.bytes_per_item:.0f} bytes. Set `index.engine`, `index.target_recall` or "

@@ -22,11 +22,13 @@ from types import ModuleType
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
-from model.errors import BadInput
+from model.errors import BadInput, LookalikeError
 from serving.index import MISSING, Effort, Rows, Vectors, check_k, check_queries, check_vectors
 
 Storage = Literal["float32", "bfloat16", "int8"]
+Numbers = npt.NDArray[np.int64]
 
 MIN_VECTORS = 16  # hashing needs 16 points to train on; fewer go to the exact engine
 BRUTE_FORCE_BELOW = 20_000  # the bounds of ScaNN's own guide (docs/algorithms.md)
@@ -35,6 +37,7 @@ ANISOTROPY = 0.2  # of the guide; errors along the vector count more than across
 OVERRETRIEVE = 1.5  # partitions' answers before duplicates go, where a vector is in two
 UPPER_SHARE = 0.3  # of the upper partitions that are searched
 TRAINING_SAMPLE = 250_000
+UPSERTED_AT_ONCE = 256
 TUNED_K = 10  # results that `reorder` is meant for; more of them need more
 
 
@@ -181,6 +184,62 @@ class ScannIndex:
 
     def with_effort(self, effort: Effort) -> "ScannIndex":
         return ScannIndex(self._searcher, {**self._description, "effort": dict(effort)})
+
+    def moved(self, places: Numbers, vectors: Vectors) -> "ScannIndex":
+        """The same index, changed in place: other vectors [m, d] at these places [m]."""
+        self._check_folding()
+        return self._upserted(places.tolist(), places.tolist(), vectors)
+
+    def added(self, vectors: Vectors) -> "ScannIndex":
+        """The same index, changed in place: these vectors [m, d] after all others."""
+        self._check_folding()
+        places = list(range(len(self), len(self) + len(vectors)))
+        return self._upserted([None] * len(vectors), places, vectors)
+
+    def dropped(self, places: Numbers) -> "ScannIndex":
+        """The same index, changed in place: each place in turn is left to the last vector."""
+        self._check_folding()
+        if len(places):
+            self._searcher.searcher.delete(places.tolist())
+        return self._of_size(len(self) - len(places))
+
+    @property
+    def unevenness(self) -> float:
+        """How much partitions differ in size, weighted by size; 0 without partitions."""
+        self._searcher.initialize_health_stats()
+        stats = self._searcher.get_health_stats()
+        return float(stats["partition_weighted_avg_relative_imbalance"])
+
+    def _check_folding(self) -> None:
+        """An index of two partitions a vector breaks the memory of the process when changed."""
+        if ScannForm.parse(str(self._description["form"])).soar:
+            raise BadInput(
+                f"Cannot change single vectors of this index. Expected a form without `soar`. "
+                f"Received: `{self._description['form']}`. Build it anew."
+            )
+
+    def _upserted(
+        self, asked: list[int] | list[None], expected: list[int], vectors: Vectors
+    ) -> "ScannIndex":
+        check_vectors(vectors)
+        if expected:
+            vectors = np.ascontiguousarray(vectors, np.float32)
+            # Past ScaNN's own wrapper, which takes no changes without names that it would pickle.
+            found = self._searcher.searcher.upsert(asked, vectors, UPSERTED_AT_ONCE)
+            if list(found) != expected:
+                raise LookalikeError(
+                    "ScaNN put vectors at other places than expected. The index is lost: build it "
+                    "anew."
+                )
+        return self._of_size(max(len(self), *(place + 1 for place in expected), 0))
+
+    def _of_size(self, n: int) -> "ScannIndex":
+        if self._searcher.size() != n:
+            raise LookalikeError(
+                f"ScaNN lost count. Expected {n} vectors. It has {self._searcher.size()}. The "
+                f"index is lost: build it anew."
+            )
+        return ScannIndex(self._searcher, {**self._description, "n": n})
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

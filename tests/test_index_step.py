@@ -20,7 +20,7 @@ from pipelines.embed import embedding_store
 from pipelines.index import _held_out, read_arrow
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Index, Settings
-from pipelines.step import Partition
+from pipelines.step import Partition, file_digests
 from pipelines.tracking import client, experiment_id
 from serving.engines import load_index
 
@@ -103,6 +103,7 @@ def test_the_report_of_index(shop: Settings) -> None:
         "engine": "scann",
         "form": "brute,float32",
         "effort": {},
+        "folded": 0,
         "dimensions": 12,
         "space_id": space_id(shop, DAY_1),
         "bytes_per_item": round(size / base, 1),
@@ -119,6 +120,7 @@ def test_the_report_of_index(shop: Settings) -> None:
         },
         "goal": {"recall": 0.98, "seconds": 60.0, "max_bytes": None},
         "tuned_for": base,
+        "wear": {"changed": 0, "uneven": 0.0},
     }
 
 
@@ -214,3 +216,42 @@ def test_without_a_test_product_any_item_is_asked_if_nothing_else_is(
     )
     found = _held_out(items, Settings(), DAY_1, any_item=any_item)
     assert found.sum() == expected
+
+
+def test_the_day_is_folded_into_yesterdays_index(
+    two_days: Settings, two_days_copy: CopyShop
+) -> None:
+    settings = two_days_copy(index=Index(engine="scann:ah=2,float32", target_recall=0.9))
+    index.run(settings, DAY_1)
+    former = Partition(settings, "index", DAY_1)
+    before = file_digests(former.output)
+    report = index.run(settings, DAY_2)
+    assert report.details["folded"] > 0
+    assert file_digests(former.output) == before
+    assert details(settings, DAY_2)["wear"]["changed"] == report.details["folded"]
+    items, base = items_of(settings, DAY_2), report.details["base"]
+    built = items_of(two_days, DAY_2)
+    assert sorted(items["item_id"].to_pylist()) == sorted(built["item_id"].to_pylist())
+    store, shards = embedding_store(settings, DAY_2)
+    full = store.view(shards, items["pixel_key"].to_pylist())[:]
+    vectors = vectors_of(settings, DAY_2)
+    np.testing.assert_array_equal(vectors, read_reducer(settings, DAY_2)(full))
+    facts = details(settings, DAY_2)
+    engine = load_index(Partition(settings, "index", DAY_2).output / "index", facts["description"])
+    _, scores = engine.search(vectors[:base], 1)
+    np.testing.assert_allclose(scores, np.ones((base, 1)), atol=1e-4)
+
+
+def test_a_worn_index_is_built_anew(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(index=Index(engine="scann:ah=2,float32", target_recall=0.9))
+    index.run(settings, DAY_1)
+
+    def worn(folder: Path) -> None:
+        facts = json.loads((folder / "index.json").read_bytes())
+        (folder / "index.json").unlink()
+        facts["wear"]["changed"] = 10_000
+        (folder / "index.json").write_text(json.dumps(facts))
+
+    rewrite(settings, "index", DAY_1, worn)
+    assert index.run(settings, DAY_2).details["folded"] == 0
+    assert details(settings, DAY_2)["wear"]["changed"] == 0
