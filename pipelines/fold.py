@@ -1,6 +1,6 @@
 """Yesterday's index with the day's changes folded in, instead of another one from nothing.
 
-    folded = fold(index, former, today)  # today.ids[folded.order] are those of its places
+    folded = fold(index, former, today)  # row folded.order[place] of today
 
 ScaNN moves, adds and drops single vectors at a cost that has nothing to do with how many there
 are. Its numbering is kept in step here: the place of a dropped row goes to a new one, or else to
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from serving.index import Index, Vectors
 from serving.scann_index import ScannForm, ScannIndex
@@ -23,7 +25,6 @@ from serving.scann_index import ScannForm, ScannIndex
 MAX_CHANGED = 0.2  # share of the vectors since the partitions were made
 MAX_UNEVEN = 1.25  # times the unevenness of the partitions when they were made
 SLACK = 0.01  # of unevenness: partitions of equal size may become a little less so
-SAME = 1e-6  # greatest difference of a coordinate between equal vectors
 NOBODY = -1
 
 Numbers = npt.NDArray[np.int64]
@@ -31,9 +32,13 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Whose vectors [n], and the vectors float32 [n, d]."""
+    """Of an index: whose vectors [n], of which photos [n], and the vectors float32 [n, d].
 
-    ids: npt.NDArray[np.str_]
+    In one space, equal photos have equal vectors.
+    """
+
+    ids: pa.Array
+    photos: pa.Array
     vectors: Vectors
 
     def __len__(self) -> int:
@@ -82,13 +87,15 @@ def fold(index: ScannIndex, former: Rows, today: Rows) -> Folded:
     Raises BadInput for one that `can_fold` refuses, LookalikeError when ScaNN numbers otherwise
     than expected.
     """
-    row_of = {name: row for row, name in enumerate(today.ids.tolist())}
-    rows = np.array([row_of.get(name, NOBODY) for name in former.ids.tolist()], np.int64)
+    found = pc.fill_null(pc.index_in(former.ids, value_set=today.ids), NOBODY)
+    rows = found.to_numpy().astype(np.int64)
     there = np.flatnonzero(rows != NOBODY)
-    apart = np.abs(former.vectors[there] - today.vectors[rows[there]]).max(axis=1, initial=0)
-    moved = there[apart > SAME]
+    same = pc.equal(former.photos.take(pa.array(there)), today.photos.take(pa.array(rows[there])))
+    moved = there[~same.to_numpy(zero_copy_only=False)]
     free = np.flatnonzero(rows == NOBODY)
-    added = np.setdiff1d(np.arange(len(today)), rows)
+    new = np.ones(len(today), bool)
+    new[rows[there]] = False
+    added = np.flatnonzero(new)
     changed = len(moved) + max(len(free), len(added))
     refilled = min(len(free), len(added))
     rows[free[:refilled]] = added[:refilled]

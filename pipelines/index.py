@@ -93,9 +93,9 @@ class Former:
 
     @property
     def rows(self) -> Rows:
-        ids = read_arrow(self.output / "items.arrow")["item_id"][: self.base]
+        items = read_arrow(self.output / "items.arrow")[: self.base]
         vectors = np.load(self.output / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        return Rows(np.array(ids.to_pylist()), vectors[: self.base])
+        return _rows(items, vectors[: self.base])
 
     def fits(self, options: IndexSettings, items: int) -> bool:
         """Is its engine still the one to use?"""
@@ -123,7 +123,7 @@ def _index(settings: Settings, ds: date, former: Former | None, folder: Path) ->
     # Not the held-out ones: the gate asks those, and must not meet an index fitted to them.
     val = np.array(items["split"].to_pylist())[:base] == "val"
     asked = vectors[:base][val if val.any() else slice(None)][:TUNING_QUERIES]
-    rows = Rows(np.array(items["item_id"][:base].to_pylist()), vectors[:base])
+    rows = _rows(items[:base], vectors[:base])
     built = None
     if former is not None and former.fits(settings.index, base):
         built = _folded(former, rows, asked, space_id(settings, ds))
@@ -204,6 +204,11 @@ def _folded(former: Former, rows: Rows, asked: Vectors, space: str) -> Built | N
         log.warning("index.rebuilt", error=str(error))
         return None
     return Built(found, folded.order, tuning, former.tuned_for, wear, folded.changed)
+
+
+def _rows(items: pa.Table, vectors: Vectors) -> Rows:
+    ids, photos = (items[name].combine_chunks() for name in ("item_id", "pixel_key"))
+    return Rows(ids, photos, vectors)
 
 
 def _goal(options: IndexSettings) -> Goal:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +18,15 @@ FORMS = ("ah=2,float32", "tree=30,avq=2.5,ah=2,float32", "tree=30,ah=2,bfloat16"
 
 
 def rows(names: list[str], seed: int = 0) -> Rows:
-    """Each name has a vector of its own, whatever the others are."""
+    """Each name has a photo and a vector of its own, whatever the others are."""
     drawn = vectors(4000, seed)
-    return Rows(np.array(names, np.str_), drawn[[int(name) for name in names]])
+    photos = [f"{name} in {seed}" for name in names]
+    chosen = drawn[[int(name) for name in names]]
+    return Rows(pa.array(names, pa.string()), pa.array(photos, pa.string()), chosen)
+
+
+def ids(rows: Rows) -> np.ndarray:
+    return np.array(rows.ids.to_pylist())
 
 
 def scann(form: str, base: Rows) -> ScannIndex:
@@ -34,7 +41,7 @@ def check(index: ScannIndex, order: np.ndarray, today: Rows) -> None:
     assert len(index) == len(today)
     most = index.with_effort({"leaves_to_search": 30, "reorder": 100})
     found, scores = most.search(today.vectors, 1)
-    same = today.ids[order[found[:, 0]]] == today.ids
+    same = ids(today)[order[found[:, 0]]] == ids(today)
     assert same.mean() > 0.99  # codes of four bits may take the one for its twin
     assert scores[same].min() > 0.97
 
@@ -47,10 +54,14 @@ def test_every_row_is_where_it_should_be(form: str, gone: int, new: int) -> None
     names = [str(number) for number in range(1000)]
     former = rows(names)
     today = rows([*names[gone:][::-1], *(str(number) for number in range(1000, 1000 + new))])
-    moved = rows(today.ids.tolist(), seed=5).vectors[:70]
-    today = Rows(today.ids, np.concatenate([moved, today.vectors[70:]]))
+    other = rows(today.ids.to_pylist(), seed=5)
+    today = Rows(
+        today.ids,
+        pa.concat_arrays([other.photos[:70], today.photos[70:]]),
+        np.concatenate([other.vectors[:70], today.vectors[70:]]),
+    )
     folded = fold(scann(form, former), former, today)
-    assert folded.changed == 70 + max(gone, new)
+    assert folded.changed == min(70, 1000 - gone) + max(gone, new)
     check(folded.index, folded.order, today)
 
 
@@ -67,7 +78,8 @@ def test_any_day_after_any_other(data: st.DataObject) -> None:
         folded = fold(index, former, today)
         check(folded.index, folded.order, today)
         index = folded.index
-        former = Rows(today.ids[folded.order], today.vectors[folded.order])
+        order = pa.array(folded.order)
+        former = Rows(today.ids.take(order), today.photos.take(order), today.vectors[folded.order])
 
 
 def test_recall_is_that_of_an_index_built_anew() -> None:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.effort import Asked, Candidate
 from pipelines.fold import Rows, fold
@@ -43,18 +44,27 @@ def days(base: Vectors) -> tuple[Rows, Rows]:
     n = len(base)
     some = int(n * CHANGED)
     ids = np.array([f"{number:09d}" for number in range(n)])
+    photos = np.array([f"{number:032x}" for number in range(n)])
     shop = Mixture.of(n, dimensions=DIMENSIONS)
     first = -(-n // BLOCK) + 1  # blocks that no query is drawn from
     blocks = [shop.block(first + number) for number in range(1 + some // BLOCK)]
     others = np.concatenate(blocks)[:some]
     chosen = np.random.default_rng(3).choice(n, some, replace=False)
     changed, gone = chosen[: some // 2], chosen[some // 2 : some * 3 // 4]
-    today = base.copy()
+    today, seen = base.copy(), photos.copy()
     today[changed] = others[: len(changed)]
+    seen[changed] = [f"another {number:024x}" for number in changed]
     stay = np.delete(np.arange(n), gone)
     come = others[len(changed) : len(changed) + len(gone)]
-    names = np.concatenate([ids[stay], [f"new-{number:09d}" for number in range(len(come))]])
-    return Rows(ids, base), Rows(names, np.concatenate([today[stay], come]))
+    names = [f"new-{number:09d}" for number in range(len(come))]
+    return (
+        Rows(pa.array(ids), pa.array(photos), base),
+        Rows(
+            pa.array(np.concatenate([ids[stay], names])),
+            pa.array(np.concatenate([seen[stay], names])),
+            np.concatenate([today[stay], come]),
+        ),
+    )
 
 
 def processor(work: Callable[[], Result]) -> tuple[float, Result]:
