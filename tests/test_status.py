@@ -56,7 +56,8 @@ def seen(settings: Settings, port: int) -> dict[str, Any]:
 
 
 def row_of(settings: Settings, ds: Any, version: str, stage: str) -> dict[str, Any]:
-    index = Partition(settings, "index", ds).done()
+    partition = Partition(settings, "index", ds)
+    index, facts = partition.done(), json.loads((partition.output / "index.json").read_bytes())
     gate = Partition(settings, "gate", ds)
     verdict = json.loads((gate.output / "verdict.json").read_bytes())
     return {
@@ -68,7 +69,7 @@ def row_of(settings: Settings, ds: Any, version: str, stage: str) -> dict[str, A
         "trained": DAY_1.isoformat(),
         "stored": True,
         "items": index.rows,
-        "index": index.details["description"],
+        "index": facts["description"],
         "recall_at_10": {
             row["slice"]: {name: row[name] for name in ("recall", "lower_bound", "queries")}
             for row in verdict["slices"]
