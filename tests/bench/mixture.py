@@ -115,10 +115,10 @@ class Mixture:
         rng = self._rng(VIEW_STREAM, number)
         return self._draw(number, leaf, product, rng)
 
-    def queries(self, number: int, count: int) -> Array:
+    def queries(self, number: int, count: int, turn: int = 0) -> Array:
         """Other photos of `count` products of a block. Of a block that is not indexed: new items."""
         leaf, product = self._photos(number)
-        rng = self._rng(QUERY_STREAM, number)
+        rng = self._rng(QUERY_STREAM + turn * 8, number)
         chosen = np.sort(rng.choice(len(leaf), count, replace=False))
         return self._draw(number, leaf[chosen], product[chosen], rng)
 

@@ -1,0 +1,410 @@
+"""Tens of millions of vectors on a small machine: scan short codes, then re-rank long ones.
+
+Faiss holds the first stage in memory: lists of vectors around centres that an HNSW graph finds, and
+of each vector the difference to its centre in half a byte for every one or two dimensions (PQ fast
+scan, André et al. 2017). The second stage is a file of records, memory-mapped: the same
+difference in a byte for every dimension, its scale, its list. So the float vectors are needed once,
+block by block, while the index is built, and never again.
+
+Two things make the codes precise. All vectors are turned by one random rotation first: dimensions
+of a reduced space hold little or much, and codes of one length want them alike. And a record's scale
+is stretched so that its product with its own vector is 1: what a query looks for is nearly parallel
+to it, so the error along the vector is the one that counts, and this leaves none (as in RaBitQ,
+Gao & Long 2024).
+"""
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BadInput
+from serving.index import MISSING, Rows, Vectors, check_k, check_queries
+
+LISTS, RECORDS, TURN, FACTS = "lists.faiss", "records.bin", "turn.npy", "facts.json"
+SEALED = (LISTS, RECORDS, TURN)
+MIN_VECTORS = 1000
+UNIT_TOLERANCE = 1e-3
+CHUNK = 128  # queries that one thread answers at a time
+CANDIDATES_PER_RESULT = 4
+POINTS_PER_LIST = 24  # to train on
+ROUNDS = 6  # of k-means
+BUILD_EFFORT, MIN_EFFORT = 8, 16  # of the graph over the centres
+NEIGHBOURS = 32  # in that graph
+READ = 1 << 22  # bytes
+
+Progress = Callable[[int], None]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shape of an index, and how hard it searches."""
+
+    lists: int
+    dimensions_per_code: int = 2  # in half a byte
+    probes: int = 8  # lists scanned for a query
+    candidates: int = 100  # re-ranked for a query, at least
+
+    @classmethod
+    def of(cls, n: int) -> "Plan":
+        """Lists of some hundred vectors in a small index, some thousand in a large one."""
+        return cls(lists=int(min(2 ** round(np.log2(4 * np.sqrt(max(n, 1)))), max(1, n // 39))))
+
+    @property
+    def sample(self) -> int:
+        """How many vectors are enough to train on."""
+        return max(self.lists * POINTS_PER_LIST, 20_000)
+
+
+class TwoStageIndex:
+    """Faiss lists in memory, records on disk, and the plan that they follow."""
+
+    def __init__(self, lists: Any, folder: Path, plan: Plan, threads: int | None = None) -> None:
+        self._lists = lists
+        self._folder = folder
+        self.plan = plan
+        self.dimensions = int(lists.d)
+        width = self.dimensions + 8
+        self._records: Bytes = np.memmap(folder / RECORDS, np.uint8, "r").reshape(-1, width)
+        self._turn: Vectors = np.load(folder / TURN, allow_pickle=False)
+        # OpenMP's number of threads belongs to the thread that asks.
+        self._pool = ThreadPoolExecutor(
+            threads or len(os.sched_getaffinity(0)),
+            initializer=faiss.omp_set_num_threads,
+            initargs=(1,),
+        )
+
+    @classmethod
+    def build(
+        cls,
+        blocks: Iterable[Vectors],
+        sample: Vectors,
+        folder: Path,
+        plan: Plan,
+        *,
+        progress: Progress = lambda rows: None,
+    ) -> "TwoStageIndex":
+        """Index blocks [n, d] of unit vectors into `folder`, after training on `sample` [m, d].
+
+        Rows are numbered as they come. Holds one block, the sample and the lists in memory.
+        Raises BadInput for too small a sample, and for vectors that are not of unit length.
+        """
+        _check_vectors(sample)
+        if len(sample) < MIN_VECTORS:
+            raise BadInput(
+                f"Too few vectors to train on. Expected at least {MIN_VECTORS}. "
+                f"Received: {len(sample)}. Use the exact engine."
+            )
+        turn = _rotation(sample.shape[1])
+        lists = _trained(sample @ turn, plan)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / TURN, turn)
+        centres = lists.quantizer.reconstruct_n(0, plan.lists)
+        with (folder / RECORDS).open("wb") as file:
+            for block in blocks:
+                _check_vectors(block)
+                turned = block @ turn
+                members = _add(lists, turned)
+                file.write(_records(turned, centres, members).data)
+                progress(int(lists.ntotal))
+            file.flush()
+            os.fsync(file.fileno())
+        faiss.write_index(lists, str(folder / LISTS))
+        index = cls(lists, folder, plan)
+        index._seal()
+        return index
+
+    @property
+    def description(self) -> dict[str, object]:
+        return {
+            "engine": "two-stage",
+            "form": "lists, fast scan, int8 records",
+            "n": len(self),
+            "dimensions": self.dimensions,
+            **asdict(self.plan),
+        }
+
+    def __len__(self) -> int:
+        return int(self._lists.ntotal)
+
+    @property
+    def bytes_per_item(self) -> float:
+        """Of the files, all of which a search reads."""
+        sizes = [(self._folder / name).stat().st_size for name in SEALED]
+        return sum(sizes) / max(len(self), 1)
+
+    @property
+    def code_bytes(self) -> int:
+        """Of a vector in the first stage."""
+        return int(self._lists.code_size)
+
+    def with_effort(self, *, probes: int, candidates: int) -> "TwoStageIndex":
+        """The same index, scanning and re-ranking so much."""
+        other = copy.copy(self)
+        other.plan = replace(self.plan, probes=probes, candidates=candidates)
+        return other
+
+    def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
+        check_k(k)
+        queries = check_queries(queries, self.dimensions)
+        k = min(k, len(self))
+        rows = np.full((len(queries), k), MISSING, np.int32)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+
+        def answer(start: int) -> None:
+            chunk = slice(start, start + CHUNK)
+            rows[chunk], scores[chunk] = self._answer(queries[chunk], k)
+
+        if k:
+            list(self._pool.map(answer, range(0, len(queries), CHUNK)))
+        return rows, scores
+
+    def candidates(self, queries: Vectors, k: int) -> npt.NDArray[np.int64]:
+        """What the first stage hands to the second for k results: int64 [q, candidates]."""
+        queries = check_queries(queries, self.dimensions) @ self._turn
+        return self._scan(queries, *self._coarse(queries), k)
+
+    def scanned(self, queries: Vectors) -> float:
+        """Vectors whose short codes a query reads, on the average."""
+        probed = self._coarse(check_queries(queries, self.dimensions) @ self._turn)[1]
+        sizes = np.array([self._lists.invlists.list_size(each) for each in range(self.plan.lists)])
+        return float(sizes[probed].sum() / len(queries))
+
+    def time_stages(self, queries: Vectors, k: int) -> dict[str, float]:
+        """Seconds of one thread in each stage."""
+        return self._pool.submit(self._time_stages, queries, k).result()
+
+    def _time_stages(self, queries: Vectors, k: int) -> dict[str, float]:
+        taken = dict.fromkeys(("centres", "scan", "records"), 0.0)
+        for start in range(0, len(queries), CHUNK):
+            turned = queries[start : start + CHUNK] @ self._turn
+            times = [time.thread_time()]
+            near, probed = self._coarse(turned)
+            times.append(time.thread_time())
+            found = self._scan(turned, near, probed, k)
+            times.append(time.thread_time())
+            self._rank(turned, near, probed, found, k)
+            times.append(time.thread_time())
+            for stage, seconds in zip(taken, np.diff(times), strict=True):
+                taken[stage] += float(seconds)
+        return taken
+
+    def _answer(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
+        queries = queries @ self._turn
+        near, probed = self._coarse(queries)
+        return self._rank(queries, near, probed, self._scan(queries, near, probed, k), k)
+
+    def _coarse(self, queries: Vectors) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """Products with the nearest centres float32 [q, p], and which lists these are."""
+        probes = min(self.plan.probes, self.plan.lists)
+        effort = faiss.SearchParametersHNSW(efSearch=max(MIN_EFFORT, probes))
+        near, probed = self._lists.quantizer.search(queries, probes, params=effort)
+        return near, probed
+
+    def _scan(
+        self, queries: Vectors, near: Vectors, probed: npt.NDArray[np.int64], k: int
+    ) -> npt.NDArray[np.int64]:
+        """Rows int64 [q, candidates] by their short codes; -1 where there are fewer."""
+        candidates = min(max(self.plan.candidates, CANDIDATES_PER_RESULT * k), len(self))
+        scores = np.empty((len(queries), candidates), np.float32)
+        found = np.empty((len(queries), candidates), np.int64)
+        arrays = (faiss.swig_ptr(each) for each in (probed, near, scores, found))
+        # Faiss's wrapper takes no effort here, and to set it on the lists is not safe in threads.
+        effort = faiss.SearchParametersIVF(nprobe=probed.shape[1])
+        self._lists.search_preassigned_c(
+            len(queries), faiss.swig_ptr(queries), candidates, *arrays, False, effort
+        )
+        return found
+
+    def _rank(
+        self,
+        queries: Vectors,
+        near: Vectors,
+        probed: npt.NDArray[np.int64],
+        found: npt.NDArray[np.int64],
+        k: int,
+    ) -> tuple[Rows, Vectors]:
+        """The best k of `found` [q, c] by their records."""
+        d = self.dimensions
+        records = self._records[found]  # [q, c, d + 8]; row -1 is read and then discarded
+        codes = records[..., :d].view(np.int8).astype(np.float32)
+        scales = records[..., d : d + 4].view(np.float32)[..., 0]
+        lists = records[..., d + 4 :].view(np.int32)[..., 0]
+        scores = np.matmul(codes, queries[:, :, None])[..., 0] * scales
+        scores += _products(lists, near, probed)
+        scores[found < 0] = -np.inf
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        best.sort(axis=1)
+        kept = np.take_along_axis(scores, best, axis=1)
+        order = np.argsort(-kept, axis=1, kind="stable")
+        rows = np.take_along_axis(np.take_along_axis(found, best, axis=1), order, axis=1)
+        return rows.astype(np.int32), np.take_along_axis(kept, order, axis=1)
+
+    def save(self, folder: Path) -> None:
+        """Copy the files there, unless they are there already."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.resolve() != self._folder.resolve():
+            for name in (*SEALED, FACTS):
+                shutil.copyfile(self._folder / name, folder / name)
+
+    def _seal(self) -> None:
+        digests = {name: _digest(self._folder / name) for name in SEALED}
+        facts = {"digests": digests, "description": self.description}
+        (self._folder / FACTS).write_text(json.dumps(facts, indent=1))
+
+    @classmethod
+    def load(
+        cls, folder: Path, description: dict[str, Any], *, threads: int | None = None
+    ) -> "TwoStageIndex":
+        """Open what `save` wrote. Raises BadInput before Faiss reads a file that was changed."""
+        facts = json.loads((folder / FACTS).read_bytes())
+        for name, expected in facts["digests"].items():
+            received = _digest(folder / name)
+            if received != expected:
+                raise BadInput(
+                    f"The index file {name} is not the one that was saved. Expected digest "
+                    f"{expected[:16]}. Received: {received[:16]}. Build the index again."
+                )
+        plan = Plan(**{name: int(description[name]) for name in Plan.__dataclass_fields__})
+        return cls(faiss.read_index(str(folder / LISTS)), folder, plan, threads)
+
+
+def _check_vectors(vectors: Vectors) -> None:
+    if not np.isfinite(vectors).all():
+        raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
+    lengths = np.einsum("nd,nd->n", vectors, vectors)
+    worst = np.abs(lengths - 1).max(initial=0)
+    if worst > UNIT_TOLERANCE:
+        raise BadInput(
+            f"The vectors to index are not of unit length. Expected squared lengths within "
+            f"{UNIT_TOLERANCE} of 1. Received one that is {worst:.3g} off. Normalise them first."
+        )
+
+
+def _rotation(dimensions: int) -> Vectors:
+    drawn = np.random.default_rng(dimensions).normal(size=(dimensions, dimensions))
+    return np.asarray(np.linalg.qr(drawn)[0], np.float32)
+
+
+def _trained(sample: Vectors, plan: Plan) -> Any:
+    """Faiss's empty lists, with centres and codes that fit the sample."""
+    d = sample.shape[1]
+    graph = faiss.IndexHNSWFlat(d, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # several threads would link the graph in another order each time
+    graph.add(_centres(sample, plan.lists))
+    faiss.omp_set_num_threads(threads)
+    graph.hnsw.efSearch = BUILD_EFFORT
+    codes = d // plan.dimensions_per_code
+    lists = faiss.IndexIVFPQFastScan(graph, d, plan.lists, codes, 4, faiss.METRIC_INNER_PRODUCT)
+    lists.by_residual = True
+    lists.train(sample)
+    graph.this.disown()
+    lists.own_fields = True
+    return lists
+
+
+def _centres(sample: Vectors, lists: int) -> Vectors:
+    """k-means in two levels: a hundred times fewer products than in one, and as good centres."""
+    groups = max(1, round(np.sqrt(lists / 2)))
+    if groups == 1:
+        return _means(sample, lists)
+    coarse = faiss.IndexFlatIP(sample.shape[1])
+    coarse.add(_means(sample, groups))
+    group = coarse.search(sample, 1)[1][:, 0]
+    sizes = np.bincount(group, minlength=groups)
+    return np.concatenate(
+        [
+            _means(sample[group == number], share)
+            for number, share in enumerate(_shares(sizes, lists))
+            if share
+        ]
+    )
+
+
+def _shares(sizes: npt.NDArray[np.int64], lists: int) -> list[int]:
+    """How many of the lists each group gets: by size, at most one a member, `lists` in all."""
+    wanted = sizes / sizes.sum() * lists
+    share = np.minimum(np.floor(wanted).astype(np.int64), sizes)
+    while share.sum() < lists:
+        behind = np.where(share < sizes, wanted - share, -np.inf)
+        share[behind.argmax()] += 1
+    return [int(each) for each in share]
+
+
+def _means(vectors: Vectors, count: int) -> Vectors:
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        count,
+        niter=ROUNDS,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=1000,
+    )
+    kmeans.train(np.ascontiguousarray(vectors))
+    return np.asarray(kmeans.centroids)
+
+
+def _add(lists: Any, block: Vectors) -> npt.NDArray[np.int32]:
+    """Add a block to the lists; which list each of its rows is in.
+
+    Faiss finds the lists and does not tell: they are read from the ends that have grown.
+    """
+    first, held = int(lists.ntotal), lists.invlists
+    before = [held.list_size(number) for number in range(lists.nlist)]
+    rows = np.arange(first, first + len(block), dtype=np.int64)
+    lists.add_with_ids(np.ascontiguousarray(block, np.float32), rows)
+    members = np.empty(len(block), np.int32)
+    for number, size in enumerate(before):
+        grown = held.list_size(number)
+        if grown > size:
+            members[faiss.rev_swig_ptr(held.get_ids(number), grown)[size:] - first] = number
+    return members
+
+
+def _records(block: Vectors, centres: Vectors, members: npt.NDArray[np.int32]) -> Bytes:
+    """uint8 [n, d + 8]: the difference to its centre as int8 [d], scale float32, list int32."""
+    n, d = block.shape
+    centre = centres[members]
+    difference = block - centre
+    scale = np.abs(difference).max(axis=1) / 127
+    codes = np.rint(difference / np.maximum(scale, 1e-12)[:, None])
+    missing = 1 - np.einsum("nd,nd->n", centre, block)
+    stretch = missing / np.maximum(np.einsum("nd,nd->n", codes, block) * scale, 1e-12)
+    records = np.empty((n, d + 8), np.uint8)
+    records[:, :d] = codes.astype(np.int8).view(np.uint8)
+    # Next to its centre a vector has nothing to stretch.
+    records[:, d : d + 4].view(np.float32)[:, 0] = scale * np.clip(stretch, 0.98, 1.02)
+    records[:, d + 4 :].view(np.int32)[:, 0] = members
+    return records
+
+
+def _products(
+    lists: npt.NDArray[np.int32], near: Vectors, probed: npt.NDArray[np.int64]
+) -> Vectors:
+    """Each candidate's product of query and centre [q, c], looked up by its list."""
+    order = np.argsort(probed, axis=1)
+    base = (np.arange(len(lists), dtype=np.int64) << 32)[:, None]
+    keys = (np.take_along_axis(probed, order, axis=1) + base).ravel()
+    place = np.searchsorted(keys, (lists + base).ravel()).clip(0, len(keys) - 1)
+    return np.take_along_axis(near, order, axis=1).ravel()[place].reshape(lists.shape)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(READ):
+            digest.update(data)
+    return digest.hexdigest()
