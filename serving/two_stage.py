@@ -7,10 +7,10 @@ difference in a byte for every dimension, its scale, its list. So the float vect
 block by block, while the index is built, and never again.
 
 Two things make the codes precise. All vectors are turned by one random rotation first: dimensions
-of a reduced space hold little or much, and codes of one length want them alike. And a record's scale
-is stretched so that its product with its own vector is 1: what a query looks for is nearly parallel
-to it, so the error along the vector is the one that counts, and this leaves none (as in RaBitQ,
-Gao & Long 2024).
+of a reduced space hold little or much, and codes of one length want them alike. And the scale of a
+record is stretched so that its product with its own vector is 1: what a query looks for is nearly
+parallel to it, so the error along the vector is the one that counts, and this leaves none (as in
+RaBitQ, Gao & Long 2024).
 """
 
 import copy
@@ -186,7 +186,9 @@ class TwoStageIndex:
 
     def time_stages(self, queries: Vectors, k: int) -> dict[str, float]:
         """Seconds of one thread in each stage."""
-        return self._pool.submit(self._time_stages, check_queries(queries, self.dimensions), k).result()
+        return self._pool.submit(
+            self._time_stages, check_queries(queries, self.dimensions), k
+        ).result()
 
     def _time_stages(self, queries: Vectors, k: int) -> dict[str, float]:
         taken = dict.fromkeys(("centres", "scan", "records"), 0.0)
@@ -412,7 +414,8 @@ def _products(
     base = (np.arange(len(lists), dtype=np.int64) << 32)[:, None]
     keys = (np.take_along_axis(probed, order, axis=1) + base).ravel()
     place = np.searchsorted(keys, (lists + base).ravel()).clip(0, len(keys) - 1)
-    return np.take_along_axis(near, order, axis=1).ravel()[place].reshape(lists.shape)
+    found: Vectors = np.take_along_axis(near, order, axis=1).ravel()[place]
+    return found.reshape(lists.shape)
 
 
 def _digest(path: Path) -> str:

@@ -78,7 +78,9 @@ class Law:
         )
 
 
-def _stretched(moment: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _stretched(
+    moment: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     strength = np.linalg.eigvalsh(moment)[::-1]
     wide = np.interp(
         np.linspace(0, len(strength) - 1, len(turn)), np.arange(len(strength)), strength
@@ -116,7 +118,7 @@ class Mixture:
         return self._draw(number, leaf, product, rng)
 
     def queries(self, number: int, count: int, turn: int = 0) -> Array:
-        """Other photos of `count` products of a block. Of a block that is not indexed: new items."""
+        """Other photos [count, d] of a block's products: new ones, if it is not indexed."""
         leaf, product = self._photos(number)
         rng = self._rng(QUERY_STREAM + turn * 8, number)
         chosen = np.sort(rng.choice(len(leaf), count, replace=False))
@@ -148,7 +150,9 @@ class Mixture:
         rng, d = self._rng(LEAF_STREAM, 2), self.dimensions
         root = _root(self.law.within / np.trace(self.law.within) * d).astype(np.float32)
         half = d // 2
-        weight = np.concatenate([_decay(half, self.law.product[2]), _decay(d - half, self.law.view[2])])
+        weight = np.concatenate(
+            [_decay(half, self.law.product[2]), _decay(d - half, self.law.view[2])]
+        )
         axes = np.empty((self.leaves, d, d), np.float32)
         for start in range(0, self.leaves, 256):
             drawn = rng.standard_normal((len(axes[start : start + 256]), d, d), np.float32)
@@ -189,9 +193,7 @@ class Mixture:
         return vectors[rng.permutation(len(vectors))]
 
 
-def _scattered(
-    rng: np.random.Generator, count: int, rank: int, law: Spread
-) -> Array:
+def _scattered(rng: np.random.Generator, count: int, rank: int, law: Spread) -> Array:
     scatter, deviation, _ = law
     length = np.sqrt(scatter) * np.exp(
         deviation * rng.standard_normal((count, 1), np.float32) - deviation**2
