@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ SEALED = (LISTS, RECORDS)
 MIN_VECTORS = 1000
 UNIT_TOLERANCE = 1e-3
 SEED = 0  # of the rotation
+ROWS, PART = 262_144, 4096  # vectors that are added at a time, and made records of at a time
 CHUNK = 128  # queries that one thread answers at a time
 CANDIDATES_PER_RESULT = 4
 POINTS_PER_LIST = 24  # to train on
@@ -113,11 +114,12 @@ class TwoStageIndex:
         folder.mkdir(parents=True, exist_ok=True)
         centres = lists.quantizer.reconstruct_n(0, plan.lists)
         with (folder / RECORDS).open("wb") as file:
-            for block in blocks:
+            for block in _larger(blocks):
                 _check_vectors(block)
-                turned = turn.apply(np.ascontiguousarray(block, np.float32))
+                turned = turn.apply(block)
                 members = _add(lists, turned)
-                file.write(_records(turned, centres, members).data)
+                for records in _in_parts(turned, centres, members):
+                    file.write(records.data)
                 progress(int(lists.ntotal))
             file.flush()
             os.fsync(file.fileno())
@@ -288,10 +290,22 @@ class TwoStageIndex:
         return cls(faiss.read_index(str(folder / LISTS)), folder, plan, threads)
 
 
+def _larger(blocks: Iterable[Vectors]) -> Iterator[Vectors]:
+    """The same rows in blocks of about ROWS: each costs a walk along all lists."""
+    waiting: list[Vectors] = []
+    for block in blocks:
+        waiting.append(np.asarray(block, np.float32))
+        if sum(map(len, waiting)) >= ROWS:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
 def _check_vectors(vectors: Vectors) -> None:
-    if not np.isfinite(vectors).all():
-        raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
     lengths = np.einsum("nd,nd->n", vectors, vectors)
+    if not np.isfinite(lengths).all():
+        raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
     worst = np.abs(lengths - 1).max(initial=0)
     if worst > UNIT_TOLERANCE:
         raise BadInput(
@@ -387,6 +401,13 @@ def _add(lists: Any, block: Vectors) -> npt.NDArray[np.int32]:
         if grown > size:
             members[faiss.rev_swig_ptr(held.get_ids(number), grown)[size:] - first] = number
     return members
+
+
+def _in_parts(block: Vectors, centres: Vectors, members: npt.NDArray[np.int32]) -> Iterator[Bytes]:
+    """The records of a block, in parts that fit the processor's cache, in several threads."""
+    parts = [slice(start, start + PART) for start in range(0, len(block), PART)]
+    with ThreadPoolExecutor(faiss.omp_get_max_threads()) as pool:
+        yield from pool.map(lambda part: _records(block[part], centres, members[part]), parts)
 
 
 def _records(block: Vectors, centres: Vectors, members: npt.NDArray[np.int32]) -> Bytes:
