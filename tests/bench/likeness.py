@@ -34,7 +34,7 @@ QUANTILES = (5, 25, 50, 75, 95)
 LOCAL = (10, 20, 100)  # neighbours that the local dimension is measured with
 ASKED = 800  # photos whose neighbours are looked at while fitting
 QUERIES, LISTS, PROBES = 1000, 128, (1, 2, 4, 8, 16, 32)
-TRIALS, STEPS = 180, (0.04, 0.03, 0.06, 0.2, 0.5, 0.06, 0.2, 0.5)
+TRIALS, STEPS = 120, (0.04, 0.03, 0.06, 0.2, 0.5, 0.06, 0.2, 0.5)
 START = (0.70, 0.12, 0.20, 0.45, 0.30, 0.26, 0.60, 0.00)
 FIT_LEAVES, FIT_ITEMS = 600, 60_000  # to see a moment without the noise of few leaves
 

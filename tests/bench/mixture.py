@@ -1,6 +1,6 @@
 """Vectors of a shop of any size, drawn from a mixture that was fitted to real embeddings.
 
-    Mixture.load().block(3)      # the same 65,536 unit vectors on every machine
+    Mixture.of(50_000_000).block(3)      # the same 65,536 unit vectors on every machine
 
 Leaf -> product -> view. A leaf is a centre and axes of its own. Products differ along half of the
 axes, photos of a product along the other half, each law with its own decay from the first axis to
