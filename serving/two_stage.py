@@ -101,13 +101,19 @@ class TwoStageIndex:
         """Index blocks [n, d] of unit vectors into `folder`, after training on `sample` [m, d].
 
         Rows are numbered as they come. Holds one block, the sample and the lists in memory.
-        Raises BadInput for too small a sample, and for vectors that are not of unit length.
+        Raises BadInput for too small a sample, for dimensions that the plan cannot cut into
+        codes, and for vectors that are not of unit length.
         """
         _check_vectors(sample)
         if len(sample) < MIN_VECTORS:
             raise BadInput(
                 f"Too few vectors to train on. Expected at least {MIN_VECTORS}. "
                 f"Received: {len(sample)}. Use the exact engine."
+            )
+        if sample.shape[1] % plan.dimensions_per_code:
+            raise BadInput(
+                f"Vectors of {sample.shape[1]} dimensions cannot be cut into codes for "
+                f"{plan.dimensions_per_code}. Expected a multiple. Set `dimensions_per_code` to 1."
             )
         whole = _trained(np.ascontiguousarray(sample, np.float32), plan)
         turn, lists = _parts(whole)

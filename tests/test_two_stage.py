@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,6 +56,15 @@ def check(base: Vectors, queries: Vectors, k: int, answer: tuple[Rows, Vectors])
     products = np.einsum("qd,qkd->qk", queries, base[rows])
     np.testing.assert_allclose(scores[found], products[found], atol=PRECISION)
     assert (np.diff(scores, axis=1)[found[:, 1:]] <= 0).all()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """OpenMP's threads wait for each other at every step of k-means, on cores that others need."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +225,16 @@ def test_what_is_not_of_unit_length_is_not_indexed(tmp_path: Path) -> None:
         "The vectors to index are not of unit length. Expected squared lengths within 0.001 of 1. "
         "Received one that is 3 off. Normalise them first."
     )
+
+
+def test_dimensions_that_codes_cannot_share_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        built(vectors(1000, 15), tmp_path)
+    assert str(caught.value) == (
+        "Vectors of 15 dimensions cannot be cut into codes for 2. Expected a multiple. "
+        "Set `dimensions_per_code` to 1."
+    )
+    assert len(built(vectors(1000, 15), tmp_path, Plan(lists=8, dimensions_per_code=1))) == 1000
 
 
 def test_the_same_vectors_make_the_same_files(tmp_path: Path) -> None:
