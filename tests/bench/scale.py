@@ -42,7 +42,7 @@ JUDGED, CHOOSING, SPEED, SINGLE = 752, 248, 8192, 2000  # queries; the first of 
 DRAWN_FROM = 8  # blocks of each kind of query
 NEW = 1 << 20  # blocks from here on are in no index
 ROUNDS = 5
-PROBES, CANDIDATES = (4, 8, 16, 32), (60, 100, 200, 300)
+PROBES, CANDIDATES = (4, 8, 16, 32), (60, 100, 200, 300, 500)
 LINE = 64  # bytes of a cache line
 GOALS = {"minutes": 30.0, "GB": 12.0, "bytes": 230.0, "loss": 0.01, "speed": 2000.0, "p99": 100.0}
 
