@@ -27,6 +27,7 @@ WIDTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 LOOKS: dict[str, Sequence[int]] = {  # at the best once more; the most first
     "reorder": (400, 250, 150, 100, 70, 50, 30, 20),
     "k_factor_rf": (32, 16, 10, 6, 4, 3, 2, 1),
+    "candidates": (1000, 500, 300, 200, 120, 80, 50),
 }
 
 

@@ -161,8 +161,8 @@ class Reduce(Section):
 
 
 class Index(Section):
-    # `exact`, `scann:FORM` or `faiss:FACTORY` instead; see serving.engines
-    engine: str = Field("auto", pattern=r"^(auto|exact|scann(:.+)?|faiss:.+)$")
+    # `exact`, `scann:FORM`, `faiss:FACTORY` or `two-stage` instead; see serving.engines
+    engine: str = Field("auto", pattern=r"^(auto|exact|(scann|two-stage)(:.+)?|faiss:.+)$")
     held_out: PositiveInt = 1000  # at most so many catalogue items stay out of the base index
     held_out_share: float = Field(0.1, ge=0, le=0.5)
     target_recall: float = Field(0.98, gt=0, le=1)  # of the engine alone; sets its search effort

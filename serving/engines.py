@@ -1,4 +1,4 @@
-"""The engines there are, each by a text: `exact`, `scann:FORM`, `faiss:FACTORY`."""
+"""The engines there are, each by a text: `exact`, `scann:FORM`, `faiss:FACTORY`, `two-stage`."""
 
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ def build_index(vectors: Vectors, engine: str) -> Index:
         return ScannIndex.build(vectors, ScannForm.parse(form) if form else None)
     if name == "faiss" and form:
         return FaissIndex.build(vectors, form)
+    if name == "two-stage" and (form or not colon):
+        from serving.two_stage import Plan, TwoStageIndex  # Faiss is imported with it
+
+        return TwoStageIndex.of(vectors, Plan.parse(form) if form else None)
     raise _unknown(engine)
 
 
@@ -31,6 +35,10 @@ def load_index(folder: Path, description: dict[str, Any]) -> Index:
         return ScannIndex.load(folder, description)
     if engine == "faiss":
         return FaissIndex.load(folder, description)
+    if engine == "two-stage":
+        from serving.two_stage import TwoStageIndex
+
+        return TwoStageIndex.load(folder, description)
     raise _unknown(str(engine))
 
 
@@ -48,6 +56,6 @@ def engine_of(description: dict[str, Any]) -> str:
 
 def _unknown(engine: str) -> BadInput:
     return BadInput(
-        f"Unknown index engine. Expected `exact`, `scann`, `scann:FORM` or `faiss:FACTORY`. "
+        f"Unknown index engine. Expected `exact`, `scann:FORM`, `faiss:FACTORY` or `two-stage`. "
         f"Received: `{engine}`."
     )

@@ -39,6 +39,7 @@ FORMS = {
     "faiss:IVF64,PQ8x4fs,Refine(SQ8)": (10_000, 16, 0.02, 0.9),
     "faiss:IVF64,RaBitQ,RFlat": (10_000, 16, 1e-5, 0.8),
     "faiss:LSH256r": (5_000, 16, 0.3, 0.4),
+    "two-stage:lists=64,code=2": (10_000, 16, 0.02, 0.85),
 }
 
 
@@ -137,7 +138,7 @@ def test_unknown_engines(engine: str) -> None:
     with pytest.raises(BadInput) as caught:
         build_index(vectors(20, 8), engine)
     assert str(caught.value) == (
-        f"Unknown index engine. Expected `exact`, `scann`, `scann:FORM` or `faiss:FACTORY`. "
+        f"Unknown index engine. Expected `exact`, `scann:FORM`, `faiss:FACTORY` or `two-stage`. "
         f"Received: `{engine}`."
     )
 
@@ -294,7 +295,7 @@ def test_each_form_answers_the_same_after_a_move(
     again = load_index(tmp_path / "there", index.description)
     equal(again.search(queries, 10), index.search(queries, 10))
     names = {path.suffix for path in (tmp_path / "there").rglob("*")}
-    assert names <= {".npy", ".pb", ".pbtxt", ".faiss"}  # nothing of ours, and no pickle
+    assert names <= {".npy", ".pb", ".pbtxt", ".faiss", ".bin", ".json"}  # no pickle
 
 
 def test_a_short_answer_ends_with_missing(built: tuple[Vectors, Index]) -> None:
@@ -318,7 +319,8 @@ def test_more_effort_finds_no_less(built: tuple[Vectors, Index]) -> None:
 
     least, most = recall(1), recall(300)
     assert least < most if effort else least == most
-    assert index.with_effort({"reorder": 7}).description["effort"] == {"reorder": 7}
+    seven = dict.fromkeys(effort, 7)
+    assert index.with_effort(seven).description["effort"] == seven
     assert index.description["effort"] == effort
 
 

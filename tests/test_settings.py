@@ -104,8 +104,8 @@ def test_every_fault_is_named_with_its_field_and_value(config: Path) -> None:
         "  ingest.max_bad_share: Input should be greater than or equal to 0. Received: -0.5",
         "  train.epochs: Input should be greater than 0. Received: 0",
         "  train.warmup_share: Input should be less than 1. Received: 1.0",
-        "  index.engine: String should match pattern '^(auto|exact|scann(:.+)?|faiss:.+)$'. "
-        "Received: 'faiss'",
+        "  index.engine: String should match pattern "
+        "'^(auto|exact|(scann|two-stage)(:.+)?|faiss:.+)$'. Received: 'faiss'",
     ]
 
 

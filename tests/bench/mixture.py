@@ -1,6 +1,6 @@
 """Vectors of a shop of any size, drawn from a mixture that was fitted to real embeddings.
 
-    Mixture.load().block(3)      # the same 65,536 unit vectors on every machine
+    Mixture.of(50_000_000).block(3)      # the same 65,536 unit vectors on every machine
 
 Leaf -> product -> view. A leaf is a centre and axes of its own. Products differ along half of the
 axes, photos of a product along the other half, each law with its own decay from the first axis to
@@ -117,10 +117,10 @@ class Mixture:
         rng = self._rng(VIEW_STREAM, number)
         return self._draw(number, leaf, product, rng)
 
-    def queries(self, number: int, count: int) -> Array:
-        """Other photos of `count` products of a block; new items, if it is not indexed."""
+    def queries(self, number: int, count: int, turn: int = 0) -> Array:
+        """Other photos [count, d] of a block's products: new ones, if it is not indexed."""
         leaf, product = self._photos(number)
-        rng = self._rng(QUERY_STREAM, number)
+        rng = self._rng(QUERY_STREAM + turn * 8, number)
         chosen = np.sort(rng.choice(len(leaf), count, replace=False))
         return self._draw(number, leaf[chosen], product[chosen], rng)
 
