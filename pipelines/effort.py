@@ -1,7 +1,8 @@
 """The least effort at which an index reaches a recall, and how fast it is there.
 
 Recall is that of the engine alone, in the space that it indexes, ties counted. Speed is that of
-one thread, for queries one by one, as shoppers ask, and all at once.
+the calling thread, for queries one by one, as shoppers ask, and all at once; the exact engine and
+`two-stage` take every core that is free, as they do when they serve.
 """
 
 import time

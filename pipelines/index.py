@@ -7,7 +7,8 @@ So a sample of the catalogue (products of split `test`, and today's new items) s
 base index and is served by exact search beside it: the gate asks for their neighbours in the
 base, the engine merges both. Which engine, and how hard it is searched, is measured: see `tuning`.
 Tomorrow keeps the engine while the catalogue is about as large, and folds its changes into this
-index where that is sound: see `fold`. Cost: 1 s to start; 3,500 items took another second.
+index where that is sound: see `fold`. Cost: 9 s to start, most of it MLflow; 3,500 items took
+another second.
 """
 
 import json
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from model.errors import BadInput
+from model.errors import BadInput, LookalikeError
 from pipelines.catalogue import read_catalogue
 from pipelines.effort import Asked
 from pipelines.embed import embedding_store
@@ -30,7 +31,16 @@ from pipelines.fold import Numbers, Rows, Wear, can_fold, fold
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Index as IndexSettings
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, previous_day, run_step
+from pipelines.step import (
+    Outcome,
+    Partition,
+    Report,
+    command,
+    digest_of,
+    file_digests,
+    previous_day,
+    run_step,
+)
 from pipelines.tuning import AUTO, Goal, Tuning, settle, tune
 from serving.engines import engine_of
 from serving.index import Index, Vectors
@@ -71,21 +81,29 @@ class Former:
     """The index of the day before, in whatever space it was."""
 
     output: Path
+    digest: str
     space: str
     base: int
     description: dict[str, Any]
+    setting: str  # `index.engine`
     goal: Goal
     tuned_for: int  # items when the engine was chosen
     wear: Wear
 
     @classmethod
-    def read(cls, partition: Partition) -> "Former":
+    def read(cls, partition: Partition) -> "Former | None":
+        """None of an index that was written before it could be kept."""
         facts = json.loads((partition.output / FACTS).read_bytes())
+        if "setting" not in facts:
+            log.info("index.former_is_old", output=str(partition.output))
+            return None
         return cls(
             output=partition.output,
+            digest=partition.done().digest,
             space=str(partition.done().details["space_id"]),
             base=facts["base"],
             description=facts["description"],
+            setting=facts["setting"],
             goal=Goal(**facts["goal"]),
             tuned_for=facts["tuned_for"],
             wear=Wear(**facts["wear"]),
@@ -99,9 +117,8 @@ class Former:
 
     def fits(self, options: IndexSettings, items: int) -> bool:
         """Is its engine still the one to use?"""
-        wanted = options.engine in (AUTO, engine_of(self.description))
         near = abs(items / self.tuned_for - 1) <= RETUNE_ABOVE
-        return wanted and near and self.goal == _goal(options)
+        return near and (self.setting, self.goal) == (options.engine, _goal(options))
 
 
 def _index(settings: Settings, ds: date, former: Former | None, folder: Path) -> Outcome:
@@ -137,6 +154,7 @@ def _index(settings: Settings, ds: date, former: Former | None, folder: Path) ->
         "base": base,
         "held_out": len(items) - base,
         "description": built.index.description,
+        "setting": settings.index.engine,
         "goal": asdict(built.tuning.goal),
         "tuned_for": built.tuned_for,
         "wear": asdict(built.wear),
@@ -191,16 +209,19 @@ def _folded(former: Former, rows: Rows, asked: Vectors, space: str) -> Built | N
     """Yesterday's index with today's changes; None where it must be built anew."""
     if former.space != space or not can_fold(former.description):
         return None
-    index = ScannIndex.load(former.output / "index", former.description)
-    folded = fold(index, former.rows, rows)
-    wear = replace(former.wear, changed=former.wear.changed + folded.changed)
-    if wear.too_much(folded.index):
-        log.info("index.worn", changed=wear.changed)
-        return None
+    if digest_of(file_digests(former.output)) != former.digest:
+        log.warning("index.former_is_damaged", output=str(former.output))
+        return None  # a flipped bit may abort ScaNN's process
     try:
+        index = ScannIndex.load(former.output / "index", former.description)
+        folded = fold(index, former.rows, rows)
+        wear = replace(former.wear, changed=former.wear.changed + folded.changed)
+        if wear.too_much(folded.index):
+            log.info("index.worn", changed=wear.changed)
+            return None
         ordered = rows.vectors[folded.order]
         found, tuning = settle(folded.index, Asked.of(ordered, asked), former.goal)
-    except BadInput as error:
+    except (LookalikeError, RuntimeError) as error:  # ScaNN's own are of the second kind
         log.warning("index.rebuilt", error=str(error))
         return None
     return Built(found, folded.order, tuning, former.tuned_for, wear, folded.changed)

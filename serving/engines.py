@@ -31,6 +31,11 @@ def load_index(folder: Path, description: dict[str, Any]) -> Index:
     engine = description.get("engine")
     if engine == "exact":
         return ExactIndex.load(folder)
+    if engine in ("scann", "faiss", "two-stage") and "effort" not in description:
+        raise BadInput(
+            "This index was written by an earlier version. Expected `effort` in its description. "
+            "Received none. Run `python -m pipelines.index --ds DAY` again."
+        )
     if engine == "scann":
         return ScannIndex.load(folder, description)
     if engine == "faiss":

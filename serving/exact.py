@@ -61,7 +61,7 @@ class ExactIndex:
 
 
 def top(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
-    """Best k columns of each row [q, n], and their scores; of equals the lower number first."""
+    """Best k columns of each row [q, n], and their scores; of equals any, the lower first."""
     width = scores.shape[1]
     columns = np.broadcast_to(np.arange(width, dtype=np.int32), scores.shape)
     if width > GROUP * k:

@@ -8,6 +8,7 @@ the quantisers take better; scores are turned back into cosines.
 import importlib
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -131,7 +132,7 @@ def _efforts(factory: str) -> list[str]:
     settings = []
     if factory.startswith("IVF") or ",IVF" in factory:
         settings.append("nprobe")
-    if factory.startswith("HNSW"):
+    elif re.search(r"(^|,)HNSW", factory):
         settings.append("efSearch")
     if "Refine" in factory or factory.endswith("RFlat"):
         settings.append("k_factor_rf")

@@ -71,10 +71,11 @@ class ScannForm:
     storage: Storage = "float32"
 
     def __post_init__(self) -> None:
-        if not self.ah and (self.tree or self.soar or self.avq):
+        if not self.ah and self.tree:
             raise BadInput(f"A tree needs codes: add `ah=2`. {_received(str(self))}")
-        if self.upper and not self.tree:
-            raise BadInput(f"`upper` is above a tree: add `tree`. {_received(str(self))}")
+        if (self.upper or self.soar or self.avq) and not self.tree:
+            what = "`upper`, `soar` and `avq` are of a tree: add it."
+            raise BadInput(f"{what} {_received(str(self))}")
 
     def __str__(self) -> str:
         numbers = ("tree", "upper", "soar", "avq", "ah")
@@ -228,16 +229,16 @@ class ScannIndex:
             found = self._searcher.searcher.upsert(asked, vectors, UPSERTED_AT_ONCE)
             if list(found) != expected:
                 raise LookalikeError(
-                    "ScaNN put vectors at other places than expected. The index is lost: build it "
-                    "anew."
+                    "ScaNN put vectors at other places than expected. This copy of the index is "
+                    "of no use any more."
                 )
         return self._of_size(max(len(self), *(place + 1 for place in expected), 0))
 
     def _of_size(self, n: int) -> "ScannIndex":
         if self._searcher.size() != n:
             raise LookalikeError(
-                f"ScaNN lost count. Expected {n} vectors. It has {self._searcher.size()}. The "
-                f"index is lost: build it anew."
+                f"ScaNN lost count. Expected {n} vectors. It has {self._searcher.size()}. This "
+                f"copy of the index is of no use any more."
             )
         return ScannIndex(self._searcher, {**self._description, "n": n})
 

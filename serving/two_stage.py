@@ -135,7 +135,8 @@ class TwoStageIndex:
         if sample.shape[1] % plan.dimensions_per_code:
             raise BadInput(
                 f"Vectors of {sample.shape[1]} dimensions cannot be cut into codes for "
-                f"{plan.dimensions_per_code}. Expected a multiple. Set `dimensions_per_code` to 1."
+                f"{plan.dimensions_per_code}. Expected a multiple. "
+                f"Use `two-stage:lists={plan.lists},code=1`."
             )
         whole = _trained(np.ascontiguousarray(sample, np.float32), plan)
         turn, lists = _parts(whole)

@@ -324,6 +324,27 @@ def test_more_effort_finds_no_less(built: tuple[Vectors, Index]) -> None:
     assert index.description["effort"] == effort
 
 
+@pytest.mark.parametrize(
+    ("factory", "names"),
+    [
+        ("PCA8,HNSW8", ["efSearch"]),
+        ("L2norm,HNSW8_SQ8", ["efSearch"]),
+        ("IVF16_HNSW8,Flat", ["nprobe"]),
+        ("OPQ4,IVF16,PQ4x4fs,RFlat", ["nprobe", "k_factor_rf"]),
+        ("Flat", []),
+    ],
+)
+def test_a_factory_brings_its_effort(factory: str, names: list[str]) -> None:
+    index = build_index(vectors(1000, 16), f"faiss:{factory}")
+    assert list(index.description["effort"]) == names  # type: ignore[call-overload]
+    assert len(index.with_effort(dict.fromkeys(names, 4)).search(vectors(3, 16, seed=1), 5)[0]) == 3
+
+
+def test_an_index_of_an_earlier_version_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="^This index was written by an earlier version"):
+        load_index(tmp_path, {"engine": "scann", "form": "brute force", "n": 3, "dimensions": 2})
+
+
 def test_a_rebuilt_index_is_of_the_same_engine_and_effort() -> None:
     base = vectors(3000, 16)
     index = build_index(base, "faiss:HNSW16").with_effort({"efSearch": 33})
@@ -347,7 +368,8 @@ def test_what_is_no_form(text: str) -> None:
 def test_a_form_needs_its_parts() -> None:
     for text, start in (
         ("tree=9", "A tree needs codes: add `ah=2`. "),
-        ("upper=3,ah=2", "`upper` is above a tree: add `tree`. "),
+        ("upper=3,ah=2", "`upper`, `soar` and `avq` are of a tree: add it. "),
+        ("soar=1.5,ah=2", "`upper`, `soar` and `avq` are of a tree: add it. "),
     ):
         with pytest.raises(BadInput) as caught:
             ScannForm.parse(text)
@@ -363,7 +385,7 @@ def test_a_form_needs_its_parts() -> None:
 @given(
     st.builds(
         ScannForm,
-        tree=st.integers(0, 5000),
+        tree=st.integers(1, 5000),
         upper=st.just(0),
         soar=st.sampled_from([0.0, 1.0, 1.5]),
         avq=st.sampled_from([0.0, 2.5]),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def test_the_report_of_index(shop: Settings) -> None:
             "dimensions": 12,
             "effort": {},
         },
+        "setting": "scann",
         "goal": {"recall": 0.98, "seconds": 60.0, "max_bytes": None},
         "tuned_for": base,
         "wear": {"changed": 0, "uneven": 0.0},
@@ -152,13 +154,7 @@ def test_the_engine_of_yesterday_is_kept(two_days_copy: CopyShop) -> None:
 def test_an_engine_for_another_size_is_not_kept(two_days_copy: CopyShop) -> None:
     settings = two_days_copy(index=Index())
     index.run(settings, DAY_1)
-
-    def many(folder: Path) -> None:
-        facts = json.loads((folder / "index.json").read_bytes())
-        (folder / "index.json").unlink()
-        (folder / "index.json").write_text(json.dumps({**facts, "tuned_for": 5000}))
-
-    rewrite(settings, "index", DAY_1, many)
+    edited(settings, lambda facts: {**facts, "tuned_for": 5000})
     index.run(settings, DAY_2)
     assert details(settings, DAY_2)["tuned_for"] == details(settings, DAY_2)["base"]
 
@@ -242,16 +238,47 @@ def test_the_day_is_folded_into_yesterdays_index(
     np.testing.assert_allclose(scores, np.ones((base, 1)), atol=1e-4)
 
 
+def edited(settings: Settings, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Other facts of the first day's index."""
+
+    def rewritten(folder: Path) -> None:
+        facts = json.loads((folder / "index.json").read_bytes())
+        (folder / "index.json").unlink()
+        (folder / "index.json").write_text(json.dumps(edit(facts)))
+
+    rewrite(settings, "index", DAY_1, rewritten)
+
+
+def test_an_index_of_an_earlier_version_is_not_kept(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(index=Index())
+    index.run(settings, DAY_1)
+    edited(settings, lambda facts: {name: facts[name] for name in ("base", "held_out")})
+    assert index.run(settings, DAY_2).details["folded"] == 0
+
+
+def test_a_damaged_former_index_is_no_obstacle(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(index=Index(engine="scann:ah=2,float32", target_recall=0.9))
+    index.run(settings, DAY_1)
+    path = next((Partition(settings, "index", DAY_1).output / "index").glob("*.npy"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    assert index.run(settings, DAY_2).details["folded"] == 0
+
+
+def test_another_engine_in_the_settings_is_taken_at_once(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(index=Index(engine="exact"))
+    index.run(settings, DAY_1)
+    other = settings.model_copy(update={"index": Index(engine="scann")})
+    assert index.run(other, DAY_2).details["engine"] == "scann"
+    assert details(other, DAY_2)["tuned_for"] == details(other, DAY_2)["base"]
+
+
 def test_a_worn_index_is_built_anew(two_days_copy: CopyShop) -> None:
     settings = two_days_copy(index=Index(engine="scann:ah=2,float32", target_recall=0.9))
     index.run(settings, DAY_1)
 
-    def worn(folder: Path) -> None:
-        facts = json.loads((folder / "index.json").read_bytes())
-        (folder / "index.json").unlink()
-        facts["wear"]["changed"] = 10_000
-        (folder / "index.json").write_text(json.dumps(facts))
-
-    rewrite(settings, "index", DAY_1, worn)
+    edited(settings, lambda facts: {**facts, "wear": {**facts["wear"], "changed": 10_000}})
     assert index.run(settings, DAY_2).details["folded"] == 0
     assert details(settings, DAY_2)["wear"]["changed"] == 0

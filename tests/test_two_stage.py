@@ -231,7 +231,7 @@ def test_dimensions_that_codes_cannot_share_are_refused(tmp_path: Path) -> None:
         built(vectors(1000, 15), tmp_path)
     assert str(caught.value) == (
         "Vectors of 15 dimensions cannot be cut into codes for 2. Expected a multiple. "
-        "Set `dimensions_per_code` to 1."
+        "Use `two-stage:lists=25,code=1`."
     )
     assert len(built(vectors(1000, 15), tmp_path, Plan(lists=8, dimensions_per_code=1))) == 1000
 

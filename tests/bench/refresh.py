@@ -5,8 +5,8 @@
 2 % of a shop's vectors change: half of them are other photos of the same items, a quarter of the
 items go and others come. The changes are folded into a copy of yesterday's index from disk, as the
 `index` step does; beside it the same engine is built on today's vectors. Processor time of all
-cores, loading included; recall@10 at the same effort, on queries that are in no index. Cost: 6
-minutes for a million vectors on two cores.
+cores, loading and verifying included; recall@10 at the same effort, on queries that are in no
+index. Cost: 6 minutes for a million vectors on two cores.
 """
 
 import os
@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from pipelines.effort import Asked, Candidate
 from pipelines.fold import Rows, fold
+from pipelines.step import file_digests
 from pipelines.tuning import Goal
 from serving.engines import build_index
 from serving.index import Vectors
@@ -85,6 +86,7 @@ def main() -> None:
         rebuilding, anew = processor(lambda: build_index(today.vectors, engine))
 
         def folding() -> tuple[ScannIndex, Vectors]:
+            file_digests(Path(folder))
             index = ScannIndex.load(Path(folder), {**anew.description, "n": n})
             folded = fold(index, yesterday, today)
             return folded.index, today.vectors[folded.order]
