@@ -18,7 +18,8 @@ from PIL import Image
 
 from pipelines.worst_queries import Shown, Worst
 
-STYLE = Path(__file__).with_name("gate_page.css")
+PALETTE = Path(__file__).parents[1] / "serving" / "page" / "palette.css"
+STYLES = (PALETTE, Path(__file__).with_name("gate_page.css"))
 THUMBNAIL, QUALITY = 128, 86  # pixels at most; of JPEG
 STAGES = (("reducer", "reducer_loss"), ("precision", "precision_loss"), ("engine", "engine_loss"))
 
@@ -38,6 +39,7 @@ def gate_page(ds: date, verdict: Mapping[str, Any], worst: Sequence[Worst], phot
         )
     )
     day = f"{ds.day} {ds:%B %Y}"
+    style = "".join(path.read_text() for path in STYLES)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -45,7 +47,7 @@ def gate_page(ds: date, verdict: Mapping[str, Any], worst: Sequence[Worst], phot
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Gate of {day}: {_word(verdict)}</title>
 <style>
-{STYLE.read_text()}</style>
+{style}</style>
 </head>
 <body>
 <header>

@@ -6,7 +6,6 @@ good as random, and the same every day.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.reducer import Array
+from serving.exact import top
 from serving.index import MISSING
 
 MAX_QUERIES, MAX_ITEMS = 2000, 20_000
@@ -59,8 +59,8 @@ class Trial:
         for start in range(0, len(asked), block):
             part = slice(start, start + block)
             reduced = np.where(self._barred(part), -np.inf, asked[part] @ base.T)
-            best = _top(reduced, count)
-            lost = np.isneginf(np.take_along_axis(reduced, best, axis=1))
+            best, near = top(reduced, count)
+            lost = np.isneginf(near)
             full = np.einsum("qd,qkd->qk", self.asked.embeddings[part], self.base.embeddings[best])
             rows[part], scores[part] = np.where(lost, MISSING, best), np.where(lost, -np.inf, full)
         return rows, scores
@@ -136,10 +136,3 @@ def _base(items: pa.Table, asked: pa.Table) -> pa.Table:
     order = [("wanted", "descending"), ("pixel_key", "ascending"), ("item_id", "ascending")]
     found = found.append_column("wanted", pc.cast(wanted, pa.int8())).sort_by(order)
     return found.drop_columns(["wanted"])[:MAX_ITEMS]
-
-
-def _top(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
-    """The best k columns of each row, best first."""
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.index import Effort, Rows, Vectors, check_k, check_queries
+from serving.index import Effort, Rows, Vectors, check_search
 
 BLOCK_BYTES = 64_000_000  # of scores at a time
 GROUP = 64  # columns that are looked at as one
@@ -35,9 +35,7 @@ class ExactIndex:
         return len(self.vectors)
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
-        check_k(k)
-        queries = check_queries(queries, self.vectors.shape[1])
-        k = min(k, len(self))
+        queries, k = check_search(queries, k, self.vectors.shape)
         rows = np.empty((len(queries), k), np.int32)
         scores = np.empty((len(queries), k), np.float32)
         if k:

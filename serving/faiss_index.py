@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from model.errors import BadInput
-from serving.index import MISSING, Effort, Rows, Vectors, check_k, check_queries, check_vectors
+from serving.index import MISSING, Effort, Rows, Vectors, check_search, check_vectors
 
 FILE = "index.faiss"
 
@@ -78,9 +78,8 @@ class FaissIndex:
         return cast(int, self._description["n"])
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
-        check_k(k)
-        queries = check_queries(queries, cast(int, self._description["dimensions"]))
-        k = min(k, len(self))
+        dimensions = cast(int, self._description["dimensions"])
+        queries, k = check_search(queries, k, (len(self), dimensions))
         if not len(queries) or not k:
             return np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
         faiss = import_faiss()

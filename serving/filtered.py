@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from model.errors import BadInput
 from serving.exact import ExactIndex
-from serving.index import MISSING, Index, Rows, Vectors, check_k, check_queries
+from serving.index import MISSING, Index, Rows, Vectors, check_search
 
 Mask = npt.NDArray[np.bool_]  # [n]
 
@@ -49,9 +49,7 @@ class Filtered:
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
         """Rows int32 [q, min(k, allowed)] of the index and their scores, best first."""
-        check_k(k)
-        queries = check_queries(queries, self.vectors.shape[1])
-        k = min(k, len(self))
+        queries, k = check_search(queries, k, (len(self), self.vectors.shape[1]))
         if not len(queries) or not k:
             return np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
         if self.is_exact(k):

@@ -60,9 +60,14 @@ def check_queries(queries: Vectors, dimensions: int) -> Vectors:
     return queries
 
 
-def check_k(k: int) -> None:
+def check_search(queries: Vectors, k: int, shape: tuple[int, int]) -> tuple[Vectors, int]:
+    """The queries as `check_queries` gives them, and k, at most n, of an index [n, d].
+
+    Raises BadInput for what no engine can answer.
+    """
     if k < 1:
         raise BadInput(f"Invalid `k`. Expected at least 1. Received: {k}.")
+    return check_queries(queries, shape[1]), min(k, shape[0])
 
 
 def merge(

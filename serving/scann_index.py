@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import BadInput, LookalikeError
-from serving.index import MISSING, Effort, Rows, Vectors, check_k, check_queries, check_vectors
+from serving.index import MISSING, Effort, Rows, Vectors, check_search, check_vectors
 
 Storage = Literal["float32", "bfloat16", "int8"]
 Numbers = npt.NDArray[np.int64]
@@ -159,9 +159,8 @@ class ScannIndex:
         return cast(int, self._description["n"])
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
-        check_k(k)
-        queries = check_queries(queries, cast(int, self._description["dimensions"]))
-        k = min(k, len(self))
+        dimensions = cast(int, self._description["dimensions"])
+        queries, k = check_search(queries, k, (len(self), dimensions))
         rows = np.full((len(queries), k), MISSING, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         if not len(queries):

@@ -6,16 +6,12 @@ scan, André et al. 2017). The second stage is a file of records, memory-mapped:
 difference in a byte for every dimension, its scale, its list. So the float vectors are needed once,
 block by block, while the index is built, and never again.
 
-Two things make the codes precise. All vectors are turned by one random rotation first: dimensions
-of a reduced space hold little or much, and codes of one length want them alike. And the scale of a
-record is stretched so that its product with its own vector is 1: what a query looks for is nearly
-parallel to it, so the error along the vector is the one that counts, and this leaves none (as in
-RaBitQ, Gao & Long 2024).
+All vectors are turned by one random rotation first: dimensions of a reduced space hold little or
+much, and codes of one length want them alike. The files are checked by what keeps them, the bundle
+and the step; nothing here reads a file twice.
 """
 
 import copy
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -34,23 +30,30 @@ import numpy.typing as npt
 
 from model.errors import BadInput
 from serving.centres import centres
-from serving.index import MISSING, Effort, Rows, Vectors, check_k, check_queries
+from serving.exact import top
+from serving.index import (
+    MISSING,
+    Effort,
+    Rows,
+    Vectors,
+    check_queries,
+    check_search,
+    check_vectors,
+)
+from serving.records import EXTRA, Bytes, centre_products, difference_products, in_parts
 
-LISTS, RECORDS, FACTS = "lists.faiss", "records.bin", "facts.json"
-SEALED = (LISTS, RECORDS)
+FILES = LISTS, RECORDS = "lists.faiss", "records.bin"
 MIN_VECTORS = 1000
 UNIT_TOLERANCE = 1e-3
 SEED = 0  # of the rotation
-ROWS, PART = 262_144, 4096  # vectors that are added at a time, and made records of at a time
+ROWS = 262_144  # vectors that are added at a time
 CHUNK = 128  # queries that one thread answers at a time
 CANDIDATES_PER_RESULT = 4
 POINTS_PER_LIST = 24  # to train on
 BUILD_EFFORT, MIN_EFFORT = 8, 16  # of the graph over the centres
 NEIGHBOURS = 32  # in that graph
-READ = 1 << 22  # bytes
 
 Progress = Callable[[int], None]
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class TwoStageIndex:
         self._folder = folder
         self.plan = plan
         self.dimensions = int(whole.d)
-        width = self.dimensions + 8
+        width = self.dimensions + EXTRA
         self._records: Bytes = np.memmap(folder / RECORDS, np.uint8, "r").reshape(-1, width)
         # OpenMP's number of threads belongs to the thread that asks.
         self._pool = ThreadPoolExecutor(
@@ -126,7 +129,7 @@ class TwoStageIndex:
         Raises BadInput for too small a sample, for dimensions that the plan cannot cut into
         codes, and for vectors that are not of unit length.
         """
-        _check_vectors(sample)
+        _check_unit(sample)
         if len(sample) < MIN_VECTORS:
             raise BadInput(
                 f"Too few vectors to train on. Expected at least {MIN_VECTORS}. "
@@ -144,19 +147,17 @@ class TwoStageIndex:
         middles = lists.quantizer.reconstruct_n(0, plan.lists)
         with (folder / RECORDS).open("wb") as file:
             for block in _larger(blocks):
-                _check_vectors(block)
+                _check_unit(block)
                 turned = turn.apply(block)
                 members = _add(lists, turned)
-                for records in _in_parts(turned, middles, members):
+                for records in in_parts(turned, middles, members):
                     file.write(records.data)
                 progress(int(lists.ntotal))
             file.flush()
             os.fsync(file.fileno())
         whole.ntotal = lists.ntotal
         faiss.write_index(whole, str(folder / LISTS))
-        index = cls(whole, folder, plan)
-        index._seal()
-        return index
+        return cls(whole, folder, plan)
 
     @classmethod
     def of(cls, vectors: Vectors, plan: Plan | None = None) -> "TwoStageIndex":
@@ -187,7 +188,7 @@ class TwoStageIndex:
     @property
     def bytes_per_item(self) -> float:
         """Of the files, all of which a search reads."""
-        sizes = [(self._folder / name).stat().st_size for name in SEALED]
+        sizes = [(self._folder / name).stat().st_size for name in FILES]
         return sum(sizes) / max(len(self), 1)
 
     @property
@@ -202,9 +203,7 @@ class TwoStageIndex:
         return other
 
     def search(self, queries: Vectors, k: int) -> tuple[Rows, Vectors]:
-        check_k(k)
-        queries = check_queries(queries, self.dimensions)
-        k = min(k, len(self))
+        queries, k = check_search(queries, k, (len(self), self.dimensions))
         rows = np.full((len(queries), k), MISSING, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
 
@@ -285,49 +284,27 @@ class TwoStageIndex:
         k: int,
     ) -> tuple[Rows, Vectors]:
         """The best k of `found` [q, c] by their records."""
-        d = self.dimensions
-        # [q, c, d + 8]; `take` gathers in a quarter of the time that brackets need, and what it
-        # reads for row -1 is discarded below.
+        # `take` gathers in a quarter of the time that brackets need, and what it reads for row -1
+        # is discarded below.
         records = np.take(self._records, found, axis=0, mode="clip")
-        codes = records[..., :d].view(np.int8).astype(np.float32)
-        scales = records[..., d : d + 4].view(np.float32)[..., 0]
-        lists = records[..., d + 4 :].view(np.int32)[..., 0]
-        # No BLAS here: its own threads would fight with those of the pool over so small products.
-        scores = np.einsum("qcd,qd->qc", codes, queries) * scales
-        scores += _products(lists, near, probed)
+        scores, lists = difference_products(records, queries)
+        scores += centre_products(lists, near, probed)
         scores[found < 0] = -np.inf
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        best.sort(axis=1)
-        kept = np.take_along_axis(scores, best, axis=1)
-        order = np.argsort(-kept, axis=1, kind="stable")
-        rows = np.take_along_axis(np.take_along_axis(found, best, axis=1), order, axis=1)
-        return rows.astype(np.int32), np.take_along_axis(kept, order, axis=1)
+        best, kept = top(scores, k)
+        return np.take_along_axis(found, best, axis=1).astype(np.int32), kept
 
     def save(self, folder: Path) -> None:
         """Copy the files there, unless they are there already."""
         folder.mkdir(parents=True, exist_ok=True)
         if folder.resolve() != self._folder.resolve():
-            for name in (*SEALED, FACTS):
+            for name in FILES:
                 shutil.copyfile(self._folder / name, folder / name)
-
-    def _seal(self) -> None:
-        digests = {name: _digest(self._folder / name) for name in SEALED}
-        facts = {"digests": digests, "description": self.description}
-        (self._folder / FACTS).write_text(json.dumps(facts, indent=1))
 
     @classmethod
     def load(
         cls, folder: Path, description: dict[str, Any], *, threads: int | None = None
     ) -> "TwoStageIndex":
-        """Open what `save` wrote. Raises BadInput before Faiss reads a file that was changed."""
-        facts = json.loads((folder / FACTS).read_bytes())
-        for name, expected in facts["digests"].items():
-            received = _digest(folder / name)
-            if received != expected:
-                raise BadInput(
-                    f"The index file {name} is not the one that was saved. Expected digest "
-                    f"{expected[:16]}. Received: {received[:16]}. Build the index again."
-                )
+        """Open what `save` wrote."""
         plan = replace(Plan.parse(description["form"]), **description["effort"])
         return cls(faiss.read_index(str(folder / LISTS)), folder, plan, threads)
 
@@ -352,10 +329,9 @@ def _larger(blocks: Iterable[Vectors]) -> Iterator[Vectors]:
         yield np.concatenate(waiting)
 
 
-def _check_vectors(vectors: Vectors) -> None:
+def _check_unit(vectors: Vectors) -> None:
+    check_vectors(vectors)
     lengths = np.einsum("nd,nd->n", vectors, vectors)
-    if not np.isfinite(lengths).all():
-        raise BadInput("The vectors to index hold NaN or infinity. Expected finite numbers.")
     worst = np.abs(lengths - 1).max(initial=0)
     if worst > UNIT_TOLERANCE:
         raise BadInput(
@@ -410,47 +386,3 @@ def _add(lists: Any, block: Vectors) -> npt.NDArray[np.int32]:
         if grown > size:
             members[faiss.rev_swig_ptr(held.get_ids(number), grown)[size:] - first] = number
     return members
-
-
-def _in_parts(block: Vectors, middles: Vectors, members: npt.NDArray[np.int32]) -> Iterator[Bytes]:
-    """The records of a block, in parts that fit the processor's cache, in several threads."""
-    parts = [slice(start, start + PART) for start in range(0, len(block), PART)]
-    with ThreadPoolExecutor(faiss.omp_get_max_threads()) as pool:
-        yield from pool.map(lambda part: _records(block[part], middles, members[part]), parts)
-
-
-def _records(block: Vectors, middles: Vectors, members: npt.NDArray[np.int32]) -> Bytes:
-    """uint8 [n, d + 8]: the difference to its centre as int8 [d], scale float32, list int32."""
-    n, d = block.shape
-    centre = middles[members]
-    difference = block - centre
-    scale = np.abs(difference).max(axis=1) / 127
-    codes = np.rint(difference / np.maximum(scale, 1e-12)[:, None])
-    missing = 1 - np.einsum("nd,nd->n", centre, block)
-    stretch = missing / np.maximum(np.einsum("nd,nd->n", codes, block) * scale, 1e-12)
-    records = np.empty((n, d + 8), np.uint8)
-    records[:, :d] = codes.astype(np.int8).view(np.uint8)
-    # Next to its centre a vector has nothing to stretch.
-    records[:, d : d + 4].view(np.float32)[:, 0] = scale * np.clip(stretch, 0.98, 1.02)
-    records[:, d + 4 :].view(np.int32)[:, 0] = members
-    return records
-
-
-def _products(
-    lists: npt.NDArray[np.int32], near: Vectors, probed: npt.NDArray[np.int64]
-) -> Vectors:
-    """Each candidate's product of query and centre [q, c], looked up by its list."""
-    order = np.argsort(probed, axis=1)
-    base = (np.arange(len(lists), dtype=np.int64) << 32)[:, None]
-    keys = (np.take_along_axis(probed, order, axis=1) + base).ravel()
-    place = np.searchsorted(keys, (lists + base).ravel()).clip(0, len(keys) - 1)
-    found: Vectors = np.take_along_axis(near, order, axis=1).ravel()[place]
-    return found.reshape(lists.shape)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(READ):
-            digest.update(data)
-    return digest.hexdigest()

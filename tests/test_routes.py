@@ -257,6 +257,7 @@ def test_health(url: str) -> None:
 def test_the_page_and_its_files(url: str) -> None:
     kinds = {
         "/": "text/html; charset=utf-8",
+        "/static/palette.css": "text/css; charset=utf-8",
         "/static/page.css": "text/css; charset=utf-8",
         "/static/page.js": "text/javascript; charset=utf-8",
         "/static/icon.svg": "image/svg+xml",

@@ -241,10 +241,11 @@ def sample_of(shop: Shop, count: int) -> Vectors:
 
 
 def search(shop: Shop) -> dict[str, float]:
-    from serving.two_stage import TwoStageIndex
+    from serving.two_stage import Plan, TwoStageIndex
 
     folder = shop.folder / "index"
-    description = json.loads((folder / "facts.json").read_bytes())["description"]
+    plan = Plan.of(shop.items)
+    description = {"form": str(plan), "effort": plan.effort}
     started = time.perf_counter()
     index = TwoStageIndex.load(folder, description, threads=THREADS)
     found: dict[str, float] = {"load seconds": time.perf_counter() - started}
