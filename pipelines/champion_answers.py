@@ -91,7 +91,7 @@ def churn(ours: Ids, theirs: Ids) -> float:
 
 def _ids(engine: Engine, photos: npt.NDArray[np.uint8], own: list[str], k: int) -> Ids:
     """The champion's first k answers, without the item asked with, which may be in its index."""
-    rows, _ = engine.base.search(engine.embedder.embed(photos)[0], k + 1)
+    rows, _ = engine.index.base.search(engine.embedder.embed(photos)[0], k + 1)
     ids = np.array([*engine.items["item_id"].to_pylist(), ""])[rows]  # the last for MISSING, -1
     others = np.argsort(ids == np.array(own)[:, None], axis=1, kind="stable")[:, :k]
     return np.asarray(np.take_along_axis(ids, others, axis=1))

@@ -12,9 +12,9 @@ from model.pixels import Box, Photo, Size
 from serving.bundle import LOCALISER, Bundle
 from serving.embedder import Embedder
 from serving.engines import load_index
-from serving.exact import ExactIndex
-from serving.filtered import Filtered, Mask
-from serving.index import MISSING, Index, Rows, Vectors, merge
+from serving.filtered import Mask
+from serving.index import MISSING, Rows, Vectors
+from serving.live_index import LiveIndex
 from serving.localiser import Localiser
 
 SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
@@ -57,8 +57,9 @@ class Engine:
         self.vectors: Vectors = np.load(
             bundle.folder / "vectors.npy", mmap_mode="r", allow_pickle=False
         )
-        self.base = load_index(bundle.folder / "index", manifest["index"])
-        self.rest = ExactIndex(self.vectors[len(self.base) :])
+        base = load_index(bundle.folder / "index", manifest["index"])
+        self.index = LiveIndex(base, self.vectors[: len(base)])
+        self.index.change(self.vectors[len(base) :])
         self.items = _read_items(bundle)
         self._row_of = {item: row for row, item in enumerate(self.items["item_id"].to_pylist())}
 
@@ -107,23 +108,12 @@ class Engine:
 
         `allowed` bool [items]: only among these; there are k answers wherever so many are allowed.
         """
-        base, rest = self._parts(allowed)
-        rows, scores = rest.search(queries, k)
-        return merge(base.search(queries, k), (rows + np.int32(len(self.base)), scores), k)
-
-    def _parts(self, allowed: Mask | None) -> tuple[Index | Filtered, Index | Filtered]:
-        if allowed is None:
-            return self.base, self.rest
-        if allowed.shape != (len(self),):
+        if allowed is not None and allowed.shape != (len(self),):
             raise BadInput(
                 f"This filter is not of this bundle. Expected bool [{len(self)}]. Received: "
                 f"{allowed.dtype} {list(allowed.shape)}."
             )
-        n = len(self.base)
-        return (
-            Filtered(self.base, self.vectors[:n], allowed[:n]),
-            Filtered(self.rest, self.vectors[n:], allowed[n:]),
-        )
+        return self.index.search(queries, k, allowed)
 
     def row(self, item_id: str) -> int:
         try:

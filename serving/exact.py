@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.index import Effort, Rows, Vectors, check_search
+from serving.index import Effort, Rows, Vectors, check_search, pick
 
 BLOCK_BYTES = 64_000_000  # of scores at a time
 GROUP = 64  # columns that are looked at as one
+GROUPED_FROM = 16_384  # columns; fewer are as soon sorted out one by one
 
 
 class ExactIndex:
@@ -60,21 +61,18 @@ class ExactIndex:
 
 def top(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     """Best k columns of each row [q, n], and their scores; of equals any, the lower first."""
-    width = scores.shape[1]
-    columns = np.broadcast_to(np.arange(width, dtype=np.int32), scores.shape)
-    if width > GROUP * k:
-        columns = _best_groups(scores, k)
-        scores = np.take_along_axis(scores, columns, axis=1)
-    if k < scores.shape[1]:
-        best = np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
-        best.sort(axis=1)
-        columns = np.take_along_axis(columns, best, axis=1)
-        scores = np.take_along_axis(scores, best, axis=1)
+    groups = None
+    if scores.shape[1] > max(GROUP * k, GROUPED_FROM):
+        groups = _best_groups(scores, k)
+        scores = pick(scores, groups)
+    best = np.argpartition(scores, max(scores.shape[1] - k, 0), axis=1)[:, -k:]
+    best.sort(axis=1)
+    scores = pick(scores, best)
     order = np.argsort(-scores, axis=1, kind="stable")
-    return (
-        np.take_along_axis(columns, order, axis=1),
-        np.take_along_axis(scores, order, axis=1),
-    )
+    columns = pick(best, order)
+    if groups is not None:
+        columns = pick(groups, columns)
+    return columns.astype(np.int32), pick(scores, order)
 
 
 def _best_groups(scores: Vectors, k: int) -> Rows:

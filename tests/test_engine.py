@@ -91,7 +91,7 @@ def test_a_photo_finds_its_item_and_says_what_it_is(engine: Engine) -> None:
 def test_every_item_is_found_by_its_photo(engine: Engine) -> None:
     """Those of the index and those beside it."""
     assert len(engine) == ITEMS
-    assert (len(engine.base), len(engine.rest)) == (BASE, ITEMS - BASE)
+    assert (len(engine.index.base), len(engine.index)) == (BASE, ITEMS)
     found = [ids(engine.search(draw_photo(number), 1)) for number in range(ITEMS)]
     assert found == [[name(number)] for number in range(ITEMS)]
 
@@ -311,7 +311,7 @@ def test_an_exact_index_over_all_items_answers_the_same(
         (folder / MANIFEST).write_text(json.dumps({**manifest, "index": index.description}))
 
     exact = variant(root, digest, make_exact)
-    assert (len(exact.base), len(exact.rest)) == (ITEMS, 0)
+    assert (len(exact.index.base), len(exact.index)) == (ITEMS, ITEMS)
     assert exact.similar("item-010", 9).hits == engine.similar("item-010", 9).hits
     assert exact.search(draw_photo(77), 9).hits == engine.search(draw_photo(77), 9).hits
 
