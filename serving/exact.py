@@ -5,8 +5,10 @@ columns whose greatest score is greatest, so that only those are ever sorted.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serving.index import Effort, Rows, Vectors, check_search, pick
 
@@ -69,7 +71,7 @@ def top(scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     best.sort(axis=1)
     scores = pick(scores, best)
     order = np.argsort(-scores, axis=1, kind="stable")
-    columns = pick(best, order)
+    columns: npt.NDArray[Any] = pick(best, order)
     if groups is not None:
         columns = pick(groups, columns)
     return columns.astype(np.int32), pick(scores, order)

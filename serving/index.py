@@ -71,12 +71,13 @@ def check_search(queries: Vectors, k: int, shape: tuple[int, int]) -> tuple[Vect
     return check_queries(queries, shape[1]), min(k, shape[0])
 
 
-def pick(values: npt.NDArray[Value], columns: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Value]:
+def pick(values: npt.NDArray[Value], columns: npt.NDArray[Any]) -> npt.NDArray[Value]:
     """Of each row of values [q, n] its columns [q, k]: [q, k].
 
     NumPy's `take_along_axis` does the same; for one query it takes as long as the search itself.
     """
-    return values[np.arange(len(values))[:, None], columns]
+    picked: npt.NDArray[Value] = values[np.arange(len(values))[:, None], columns]
+    return picked
 
 
 def merge(

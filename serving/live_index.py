@@ -76,7 +76,8 @@ class LiveIndex:
     def vector(self, row: int) -> Vectors:
         """float32 [d]"""
         n = len(self.base)
-        return self.vectors[row] if row < n else self._state.delta[row - n]
+        vector: Vectors = self.vectors[row] if row < n else self._state.delta[row - n]
+        return vector
 
     def change(self, vectors: Vectors, drop: npt.ArrayLike = ()) -> Numbers:
         """Add vectors [m, d] of unit length and drop rows, at once; the rows of the new ones.
