@@ -92,16 +92,16 @@ def churn(ours: Ids, theirs: Ids) -> float:
 def _ids(engine: Engine, photos: npt.NDArray[np.uint8], own: list[str], k: int) -> Ids:
     """The champion's first k answers, without the item asked with, which may be in its index."""
     rows, _ = engine.index.base.search(engine.embedder.embed(photos)[0], k + 1)
-    ids = np.array([*engine.items["item_id"].to_pylist(), ""])[rows]  # the last for MISSING, -1
+    names = engine.items.table["item_id"].to_pylist()
+    ids = np.array([*names, ""])[rows]  # the last for MISSING, -1
     others = np.argsort(ids == np.array(own)[:, None], axis=1, kind="stable")[:, :k]
     return np.asarray(np.take_along_axis(ids, others, axis=1))
 
 
 def _right(engine: Engine, ids: Ids, catalogue: Catalogue, wanted: list[str]) -> Values:
     """Categories are today's: they may have moved since the champion was made."""
-    leaf_of: dict[str, Any] = dict(
-        zip(engine.items["item_id"].to_pylist(), engine.items["category"].to_pylist(), strict=True)
-    )
+    columns = (engine.items.table[name].to_pylist() for name in ("item_id", "category"))
+    leaf_of: dict[str, Any] = dict(zip(*columns, strict=True))
     leaf_of |= dict(
         zip(
             catalogue.items["item_id"].to_pylist(),
@@ -109,7 +109,7 @@ def _right(engine: Engine, ids: Ids, catalogue: Catalogue, wanted: list[str]) ->
             strict=True,
         )
     )
-    there = {leaf_of[item] for item in engine.items["item_id"].to_pylist()}
+    there = {leaf_of[item] for item in engine.items.table["item_id"].to_pylist()}
     shares = [
         np.mean([leaf_of.get(item) == leaf for item in row]) if leaf in there else np.nan
         for row, leaf in zip(ids.tolist(), wanted, strict=True)

@@ -48,6 +48,7 @@ from serving.scann_index import ScannIndex
 
 SERVED = (
     "item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock", "image",
+    "attributes",
 )  # fmt: skip
 FACTS = "index.json"
 TUNING_QUERIES = 500

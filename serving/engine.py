@@ -1,27 +1,40 @@
-"""Similar items by photo or by item, from one bundle. No web types here."""
+"""Similar items by photo, by item or by vector, from one bundle and what changed since.
+
+No web types here. A photo's way: `look` (bytes to canonical pixels), `embed` (pixels to a vector),
+`find` (vectors to items). Each step takes many at once; `search` and `similar` take the whole way
+for one.
+"""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from model.errors import BadInput, LookalikeError
-from model.pixels import Box, Photo, Size
+from model.errors import BadInput
+from model.pixels import Box, Photo, Pixels, Size
+from serving.autofill import brand, levels
 from serving.bundle import LOCALISER, Bundle
-from serving.embedder import Embedder
+from serving.embedder import Embedder, Probabilities
 from serving.engines import load_index
 from serving.filtered import Mask
+from serving.filters import Filter
 from serving.index import MISSING, Rows, Vectors
+from serving.item import Item
+from serving.items import Items
 from serving.live_index import LiveIndex
 from serving.localiser import Localiser
+from serving.selection import Wanted, choose
 
-SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
+FETCHED_PER_RESULT = 5  # candidates, where not every near one is shown
+WIDER = 4  # times as many where that is too few
+MAX_FETCHED = 2000
+NEAREST = Wanted()
 
-
-class UnknownItem(LookalikeError):
-    """No item with this id in the bundle."""
+Hit = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,17 +47,34 @@ class Searched:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A photo as the embedder sees it: uint8 [side, side, 3], and where it is from."""
+
+    pixels: Pixels
+    searched: Searched
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to the index: a vector [d], what is wanted, and rows that are no answer."""
+
+    vector: Vectors
+    wanted: Wanted
+    but: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a query gets: hits best first, the category of the photo, seconds of each stage."""
 
-    hits: list[dict[str, Any]]
-    category: list[dict[str, Any]]
-    seconds: dict[str, float]
-    searched: Searched | None = None  # None: the query was an item
+    hits: list[Hit]
+    category: list[Hit] = field(default_factory=list)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    searched: Searched | None = None  # None: the query was no photo
 
 
 class Engine:
-    """A loaded bundle. Safe to call from several threads; nothing in it changes."""
+    """A loaded bundle. Safe to call from several threads while one of them changes items."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         manifest = bundle.manifest
@@ -60,87 +90,199 @@ class Engine:
         base = load_index(bundle.folder / "index", manifest["index"])
         self.index = LiveIndex(base, self.vectors[: len(base)])
         self.index.change(self.vectors[len(base) :])
-        self.items = _read_items(bundle)
-        self._row_of = {item: row for row, item in enumerate(self.items["item_id"].to_pylist())}
+        self.items = Items(_read_items(bundle))
+        self._changing = Lock()
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        """Items that can be found."""
+        return len(self.index)
 
-    def search(self, image: bytes, k: int, box: Box | Literal["whole"] | None = None) -> Answer:
-        """Items that look like the product in `box`, or where the localiser finds it, or `whole`.
+    @property
+    def space_id(self) -> str:
+        return str(self.bundle.manifest["space_id"])
+
+    def look(self, image: bytes, box: Box | Literal["whole"] | None = None) -> Look:
+        """The product in `box`, or where the localiser finds it, or the `whole` photo.
 
         Raises BadImage for what is no photo, or has nothing in the box.
         """
-        started = time.perf_counter()
         given = box if isinstance(box, Box) else None
         photo = Photo(image, self.bundle.pixel_spec, given)
         found = self.localiser.find(photo) if self.localiser and box is None else None
-        pixels = photo.pixels(given or found)
+        return Look(photo.pixels(given or found), _searched(photo, given, found))
+
+    def embed(self, looks: Sequence[Look]) -> tuple[Vectors, Probabilities]:
+        """Vectors [n, d] and leaf odds [n, leaves]."""
+        return self.embedder.embed(np.stack([look.pixels for look in looks]))
+
+    def search(
+        self,
+        image: bytes,
+        wanted: Wanted | int = NEAREST,
+        box: Box | Literal["whole"] | None = None,
+    ) -> Answer:
+        """Items that look like the product in the photo. Raises BadImage as `look` does."""
+        wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
+        started = time.perf_counter()
+        look = self.look(image, box)
         decoded = time.perf_counter()
-        vectors, leaves = self.embedder.embed(pixels[None])
+        vectors, odds = self.embed([look])
         embedded = time.perf_counter()
-        rows, scores = self.nearest(vectors, k)
-        ended = time.perf_counter()
+        (hits,) = self.find([Ask(vectors[0], wanted)])
         return Answer(
-            hits=self._hits(rows[0], scores[0]),
-            category=self._category(leaves[0]),
+            hits=hits,
+            category=self.category(odds[0]),
             seconds={
                 "decode": decoded - started,
                 "embed": embedded - decoded,
-                "search": ended - embedded,
+                "search": time.perf_counter() - embedded,
             },
-            searched=_searched(photo, given, found),
+            searched=look.searched,
         )
 
-    def similar(self, item_id: str, k: int) -> Answer:
+    def similar(self, item_id: str, wanted: Wanted | int = NEAREST) -> Answer:
         """Items that look like this item, without itself. Raises UnknownItem."""
-        row = self.row(item_id)
+        wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
         started = time.perf_counter()
-        rows, scores = self.nearest(self.vectors[row : row + 1], k + 1)
-        keep = rows[0] != row
-        hits = self._hits(rows[0][keep][:k], scores[0][keep][:k])
-        return Answer(hits, [], {"search": time.perf_counter() - started})
+        (hits,) = self.find([self.ask(item_id, wanted)])
+        return Answer(hits, seconds={"search": time.perf_counter() - started})
+
+    def ask(self, item_id: str, wanted: Wanted) -> Ask:
+        """The question for what looks like an item. Raises UnknownItem."""
+        row = self.items.row(item_id)
+        return Ask(self.index.vector(row), wanted, frozenset((row,)))
+
+    def find(self, asks: Sequence[Ask]) -> list[list[Hit]]:
+        """Items for each question, best first; questions of one filter are searched together."""
+        found: list[dict[int, float]] = [{} for _ in asks]
+        for step in range(max((1 + len(ask.wanted.fallbacks) for ask in asks), default=0)):
+            by_filter: dict[Filter, list[int]] = {}
+            for number, ask in enumerate(asks):
+                if len(found[number]) < ask.wanted.k:
+                    filters = (ask.wanted.filter, *ask.wanted.fallbacks)
+                    for wanted in filters[step : step + 1]:
+                        by_filter.setdefault(wanted, []).append(number)
+            for wanted, numbers in by_filter.items():
+                allowed = self.items.allowed(wanted)
+                answers = self._nearest_of([asks[number] for number in numbers], allowed)
+                for number, answer in zip(numbers, answers, strict=True):
+                    _fill_up(found[number], answer, asks[number].wanted.k)
+        return [self._hits(each) for each in found]
 
     def nearest(
         self, queries: Vectors, k: int, allowed: Mask | None = None
     ) -> tuple[Rows, Vectors]:
-        """Rows int32 [q, k] and scores [q, k] over the base and what is not in it.
+        """Rows int32 [q, at most k] and scores, over the base and all that came since.
 
-        `allowed` bool [items]: only among these; there are k answers wherever so many are allowed.
+        `allowed` bool [rows]: only among these.
         """
-        if allowed is not None and allowed.shape != (len(self),):
+        if allowed is not None and allowed.shape != (self.index.rows,):
             raise BadInput(
-                f"This filter is not of this bundle. Expected bool [{len(self)}]. Received: "
+                f"This filter is not of this bundle. Expected bool [{self.index.rows}]. Received: "
                 f"{allowed.dtype} {list(allowed.shape)}."
             )
         return self.index.search(queries, k, allowed)
 
-    def row(self, item_id: str) -> int:
-        try:
-            return self._row_of[item_id]
-        except KeyError:
-            raise UnknownItem(f"No item {item_id!r} in bundle {self.bundle.digest}.") from None
-
-    def image_of(self, item_id: str) -> str:
-        return str(self.items["image"][self.row(item_id)].as_py())
-
-    def _hits(self, rows: Rows, scores: Vectors) -> list[dict[str, Any]]:
-        known = rows != MISSING
-        items = self.items.take(pa.array(rows[known])).select(SHOWN).to_pylist()
-        return [
-            {**item, "score": round(float(score), 4)}
-            for item, score in zip(items, scores[known], strict=True)
-        ]
-
-    def _category(self, odds: Vectors, best: int = 3) -> list[dict[str, Any]]:
+    def category(self, odds: Vectors, best: int = 3) -> list[Hit]:
         """The likeliest of today's categories; leaves that moved since training count for those."""
-        names = self._categories
-        # The last is of leaves that are no category any more.
-        today = np.bincount(self._category_of_leaf, odds, len(names) + 1)[:-1]
+        today = self._odds_today(odds)
         return [
-            {"path": names[number], "confidence": round(float(today[number]), 4)}
+            {"path": self._categories[number], "confidence": round(float(today[number]), 4)}
             for number in np.argsort(-today)[:best]
         ]
+
+    def classify(self, odds: Vectors, hits: Sequence[Hit]) -> Hit:
+        """For a listing: the category level by level, and the brand that the hits have."""
+        return {"category": levels(self._categories, self._odds_today(odds)), "brand": brand(hits)}
+
+    def put(self, item: Item, vector: Vectors | None) -> None:
+        """Have an item found from now on, by its vector [d] or, without one, by that it has.
+
+        Raises BadInput for an item that is new and has no vector.
+        """
+        with self._changing:
+            row = self.items.find(item.item_id)
+            if vector is None:
+                if row is None:
+                    raise BadInput(
+                        f"The item {item.item_id!r} is new. Expected a photo of it. Received none."
+                    )
+                self.items.put(row, item)
+                return
+            new = self.index.rows
+            self.items.put(new, item)  # first: whoever finds the row can tell what it is
+            self.index.change(vector[None], drop=[] if row is None else [row])
+            self.items.point(item.item_id, new)
+
+    def remove(self, item_id: str) -> None:
+        """Have an item found no more. One that is not there is gone already."""
+        with self._changing:
+            row = self.items.find(item_id)
+            if row is not None:
+                self.items.point(item_id, None)
+                self.index.change(np.empty((0, self.index.vectors.shape[1]), np.float32), [row])
+
+    def _nearest_of(
+        self, asks: Sequence[Ask], allowed: Mask | None
+    ) -> list[list[tuple[int, float]]]:
+        """For each question rows and scores, as it wants them."""
+        queries = np.stack([ask.vector for ask in asks])
+        fetched = max(map(_fetched, asks))
+        most = self.index.rows
+        answers: list[list[tuple[int, float]]] = [[] for _ in asks]
+        short = np.arange(len(asks))
+        while len(short):
+            rows, scores = self.index.search(queries[short], fetched, allowed)
+            done = []
+            for number, its_rows, its_scores in zip(short.tolist(), rows, scores, strict=True):
+                answers[number] = self._chosen(asks[number], its_rows, its_scores)
+                whole = its_scores[-1:] < asks[number].wanted.min_score  # as if there were no more
+                done.append(len(answers[number]) >= asks[number].wanted.k or whole.any())
+            if fetched >= min(most, MAX_FETCHED) or rows.shape[1] < fetched:
+                break
+            short, fetched = short[~np.array(done)], min(WIDER * fetched, most, MAX_FETCHED)
+        return answers
+
+    def _chosen(self, ask: Ask, rows: Rows, scores: Vectors) -> list[tuple[int, float]]:
+        wanted = ask.wanted
+        found = [
+            (row, score)
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+            if row != MISSING and row not in ask.but and score >= wanted.min_score
+        ]
+        if wanted.is_plain or not found:
+            return found[: wanted.k]
+        near = np.array([row for row, _ in found])
+        places = choose(
+            np.float32([score for _, score in found]),
+            self.items.products.at(near),
+            self.index.vectors_of(near),
+            wanted,
+        )
+        return [found[place] for place in places]
+
+    def _hits(self, found: Mapping[int, float]) -> list[Hit]:
+        items = self.items.shown(list(found))
+        return [
+            {**item, "score": round(score, 4)}
+            for item, score in zip(items, found.values(), strict=True)
+        ]
+
+    def _odds_today(self, odds: Vectors) -> Vectors:
+        # The last is of leaves that are no category any more.
+        today: Vectors = np.bincount(self._category_of_leaf, odds, len(self._categories) + 1)[:-1]
+        return today
+
+
+def _fetched(ask: Ask) -> int:
+    k = ask.wanted.k + len(ask.but)
+    return k if ask.wanted.is_plain else FETCHED_PER_RESULT * k
+
+
+def _fill_up(found: dict[int, float], answer: Sequence[tuple[int, float]], k: int) -> None:
+    for row, score in answer:
+        if len(found) < k:
+            found.setdefault(row, score)
 
 
 def _load_localiser(bundle: Bundle, threads: int) -> Localiser | None:

@@ -10,6 +10,7 @@ index that is built anew. A delta grows: the next bundle takes it in (`pipelines
 
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,14 @@ class LiveIndex:
         n = len(self.base)
         vector: Vectors = self.vectors[row] if row < n else self._state.delta[row - n]
         return vector
+
+    def vectors_of(self, rows: npt.NDArray[np.integer[Any]]) -> Vectors:
+        """float32 [len(rows), d]"""
+        n, delta = len(self.base), self._state.delta
+        found = np.empty((len(rows), self.vectors.shape[1]), np.float32)
+        new = rows >= n
+        found[~new], found[new] = self.vectors[rows[~new]], delta[rows[new] - n]
+        return found
 
     def change(self, vectors: Vectors, drop: npt.ArrayLike = ()) -> Numbers:
         """Add vectors [m, d] of unit length and drop rows, at once; the rows of the new ones.

@@ -26,7 +26,8 @@ from model.errors import BadImage, BadInput
 from model.pixels import REASONS
 from serving import limits
 from serving.champion import Champion, Loaded
-from serving.engine import SHOWN, Answer, UnknownItem
+from serving.engine import Answer
+from serving.items import UnknownItem
 from serving.limits import Pool, Rejected
 from serving.metrics import METRICS_TYPE, Metrics
 from serving.openapi import document
@@ -126,7 +127,7 @@ class Api:
         k = limits.read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
         loaded = self._loaded()
         item_id = request.path_params["item_id"]
-        item = shown(loaded, [loaded.engine.row(item_id)])[0]
+        item = shown(loaded, [loaded.engine.items.row(item_id)])[0]
         with self._pool.place():
             answer = await self._pool.run(lambda: loaded.engine.similar(item_id, k), self._seconds)
         return self._answered(loaded, {"item": item, "hits": answer.hits}, answer, started)
@@ -139,7 +140,9 @@ class Api:
 
     async def image(self, request: Request) -> Response:
         loaded = self._loaded()
-        location = loaded.engine.image_of(request.path_params["item_id"])
+        location = loaded.engine.items.image(
+            loaded.engine.items.row(request.path_params["item_id"])
+        )
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
         )
@@ -227,8 +230,7 @@ def stamp(loaded: Loaded) -> dict[str, str]:
 
 
 def shown(loaded: Loaded, rows: list[int]) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = loaded.engine.items.take(rows).select(SHOWN).to_pylist()
-    return items
+    return loaded.engine.items.shown(rows)
 
 
 def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:

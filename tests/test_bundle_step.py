@@ -78,13 +78,13 @@ def test_the_bundle_answers(shop: Settings) -> None:
     """Every item finds itself first by its photo, through the fused graph."""
     engine = Engine(sealed(shop, DAY_1))
     self_test(engine)
-    rows = engine.items.slice(0, 20).to_pylist()
+    rows = engine.items.table.slice(0, 20).to_pylist()
     for row in rows:
         hits = engine.search((shop.root / row["image"]).read_bytes(), 3, "whole").hits
         assert hits[0]["score"] > 0.98
-    assert tuple(engine.items.column_names) == SERVED
+    assert tuple(engine.items.table.column_names) == SERVED
     index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")
-    assert engine.items["item_id"].to_pylist() == index["item_id"].to_pylist()
+    assert engine.items.table["item_id"].to_pylist() == index["item_id"].to_pylist()
 
 
 def test_the_bundle_can_be_moved(shop: Settings, tmp_path: Path) -> None:

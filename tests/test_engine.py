@@ -23,8 +23,9 @@ from tiny_bundle import (
 from model.errors import BadImage, BadInput, Damaged
 from model.pixels import Box, PixelSpec, to_pixels
 from serving.bundle import MANIFEST, verify
-from serving.engine import Answer, Engine, Searched, UnknownItem
+from serving.engine import Answer, Engine, Searched
 from serving.exact import ExactIndex
+from serving.items import UnknownItem
 
 ITEMS, BASE = 60, 48
 
@@ -98,7 +99,7 @@ def test_every_item_is_found_by_its_photo(engine: Engine) -> None:
 
 def test_similar_items_are_all_but_the_item_itself(engine: Engine) -> None:
     for number in (0, 4, BASE - 1, BASE, ITEMS - 1):
-        row = engine.row(name(number))
+        row = engine.items.row(name(number))
         assert row == number
         scores = np.asarray(engine.vectors @ engine.vectors[row])
         scores[row] = -np.inf
@@ -273,16 +274,18 @@ def test_k_is_at_least_one(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("item", ["item-999", "", "item-003", "ITEM-001"])
-def test_an_unknown_item_is_named(engine: Engine, digest: str, item: str) -> None:
-    message = f"No item {item!r} in bundle {digest}."
-    for ask in (lambda: engine.similar(item, 5), lambda: engine.image_of(item)):
+def test_an_unknown_item_is_named(engine: Engine, item: str) -> None:
+    message = (
+        f"No item {item!r} in the catalogue. Expected the `item_id` of one that is in it."
+    )
+    for ask in (lambda: engine.similar(item, 5), lambda: engine.items.row(item)):
         with pytest.raises(UnknownItem) as caught:
             ask()
         assert str(caught.value) == message
 
 
 def test_the_image_of_an_item(engine: Engine) -> None:
-    assert [engine.image_of(name(number)) for number in (0, 5, 59)] == [
+    assert [engine.items.image(engine.items.row(name(number))) for number in (0, 5, 59)] == [
         "images/000.jpg",
         "images/005.jpg",
         "images/059.jpg",

@@ -76,7 +76,8 @@ def test_a_day_ends_with_a_server_that_answers(settings: Settings, name: str) ->
     assert reports["promote"].details["promoted"] is True
     engine = served(settings)
     self_test(engine)
-    assert sorted(engine.items["item_id"].to_pylist()) == sorted(row["item_id"] for row in feed)
+    served_ids = engine.items.table["item_id"].to_pylist()
+    assert sorted(served_ids) == sorted(row["item_id"] for row in feed)
     statistics = Partition(settings, "preprocess", DAY_1).output / "statistics.json"
     assert json.loads(statistics.read_bytes())["brand"] == []
     index = reports["index"].details

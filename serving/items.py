@@ -1,0 +1,190 @@
+"""The items of a bundle and what changed since: by id, by row, and those that a filter allows."""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from model.errors import LookalikeError
+from serving.columns import Mask, Numbers, Words
+from serving.filters import EVERY, Filter, is_within
+from serving.item import Item
+from serving.row_numbers import RowNumbers
+
+SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
+CACHED_FILTERS = 16
+CACHED_ITEMS = 100_000  # as they are shown; some 100 MB when full
+
+Facts = dict[str, Any]
+
+
+class UnknownItem(LookalikeError):
+    """No item with this id."""
+
+
+class Items:
+    """A table of items, changed and continued row by row. One writes, many read."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table  # of the bundle, whatever changed since
+        self._images = table["image"]
+        self._rows = RowNumbers(table["item_id"])
+        self._live: dict[str, int | None] = {}  # rows of ids that changed; None: gone
+        self._changed: dict[int, Item] = {}
+        self._shown: dict[int, Facts] = {}
+        self.categories = Words(table["category"])
+        self.brands = Words(table["brand"])
+        self.products = Words(table["product_id"])
+        self.prices = Numbers(_numbers(table["price"]))
+        self.in_stock = Numbers(table["in_stock"].to_numpy().astype(bool))
+        self._attributes: dict[str, Words] = {}
+        self._masks: dict[Filter, tuple[int, Mask]] = {}
+        self._changes = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """Rows that were ever given."""
+        return len(self.in_stock)
+
+    def find(self, item_id: str) -> int | None:
+        """The row that stands for this id now."""
+        if item_id in self._live:
+            return self._live[item_id]
+        return self._rows.find(item_id)
+
+    def row(self, item_id: str) -> int:
+        """Raises UnknownItem."""
+        row = self.find(item_id)
+        if row is None:
+            raise UnknownItem(
+                f"No item {item_id!r} in the catalogue. Expected the `item_id` of one that is in it."
+            )
+        return row
+
+    def id_of(self, row: int) -> str:
+        changed = self._changed.get(row)
+        return changed.item_id if changed else str(self.table["item_id"][row].as_py())
+
+    def put(self, row: int, item: Item) -> None:
+        """What is known of the item in this row from now on; it may be the one after the last."""
+        with self._lock:
+            self.categories.put(row, item.category)
+            self.brands.put(row, item.brand)
+            self.products.put(row, item.product)
+            self.prices.put(row, item.amount)
+            for name, words in self._attributes.items():
+                words.put(row, item.attributes.get(name))
+            self._changed[row] = item
+            self._shown.pop(row, None)
+            self.in_stock.put(row, item.in_stock)  # the last: it says how many rows there are
+            self._changes += 1
+
+    def point(self, item_id: str, row: int | None) -> None:
+        """The row that stands for an id from now on; None: no row does."""
+        self._live[item_id] = row
+
+    def item(self, row: int) -> Item:
+        """All that is known of it."""
+        if row in self._changed:
+            return self._changed[row]
+        facts = self.table.slice(row, 1).to_pylist()[0]
+        attributes = dict(facts.get("attributes") or ())
+        return Item.model_construct(**{n: facts[n] for n in SHOWN}, attributes=attributes)
+
+    def image(self, row: int) -> str | None:
+        """Where the bundle's own items have their photo; None of one that came since."""
+        return str(self._images[row].as_py()) if row < len(self._images) else None
+
+    def shown(self, rows: Sequence[int]) -> list[Facts]:
+        """What an answer tells of them; not to be changed."""
+        missing = [row for row in rows if row not in self._shown]
+        if missing:
+            self._look_up(missing)
+        return [self._shown.get(row) or self._facts(row) for row in rows]
+
+    def _look_up(self, rows: list[int]) -> None:
+        if len(self._shown) > CACHED_ITEMS:
+            self._shown.clear()
+        known = [row for row in rows if row not in self._changed and row < self.table.num_rows]
+        facts = self.table.select(SHOWN).take(pa.array(known, pa.int32())).to_pylist()
+        found = dict(zip(known, facts, strict=True))
+        with self._lock:
+            for row in rows:
+                self._shown[row] = self._facts(row) if row in self._changed else found[row]
+
+    def _facts(self, row: int) -> Facts:
+        if row not in self._changed:
+            return self.table.select(SHOWN).slice(row, 1).to_pylist()[0]  # type: ignore[no-any-return]
+        item = self._changed[row]
+        facts = item.model_dump(include=set(SHOWN))
+        return {name: facts[name] for name in SHOWN} | {"product_id": item.product}
+
+    def allowed(self, wanted: Filter) -> Mask | None:
+        """bool [rows] of what the filter allows; None where that is all. Not to be changed."""
+        if wanted == EVERY:
+            return None
+        changes = self._changes
+        held = self._masks.get(wanted)
+        if held is not None and held[0] == changes:
+            return held[1]
+        mask = self._mask(wanted)
+        with self._lock:
+            if len(self._masks) >= CACHED_FILTERS:
+                self._masks.pop(next(iter(self._masks)))
+            self._masks[wanted] = changes, mask
+        return mask
+
+    def _mask(self, wanted: Filter) -> Mask:
+        masks = []
+        if wanted.in_stock is not None:
+            masks.append(self.in_stock.values == wanted.in_stock)
+        if wanted.categories:
+            masks.append(
+                self.categories.where(
+                    lambda path: any(is_within(path, category) for category in wanted.categories)
+                )
+            )
+        if wanted.brands:
+            masks.append(self.brands.equal(wanted.brands))
+        if wanted.min_price is not None:
+            masks.append(self.prices.values >= wanted.min_price)
+        if wanted.max_price is not None:
+            masks.append(self.prices.values <= wanted.max_price)
+        for name, value in wanted.attributes:
+            masks.append(self._words_of(name).equal((value,)))
+        if wanted.not_product is not None:
+            masks.append(~self.products.equal((wanted.not_product,)))
+        n = min(map(len, masks))  # a row may come in the meantime
+        return np.logical_and.reduce([mask[:n] for mask in masks])
+
+    def _words_of(self, name: str) -> Words:
+        """An attribute as a column, made when it is asked for the first time."""
+        if name not in self._attributes:
+            with self._lock:
+                words = Words(_attribute(self.table, name))
+                for row in sorted(self._changed):
+                    words.put(row, self._changed[row].attributes.get(name))
+                self._attributes[name] = words
+        return self._attributes[name]
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """NaN where there is none."""
+    numbers: npt.NDArray[np.float64] = column.to_numpy().astype(np.float64)
+    return numbers
+
+
+def _attribute(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """The value of one attribute in each row; null where there is none."""
+    values = np.full(table.num_rows, None, object)
+    if "attributes" in table.schema.names:
+        column = table["attributes"].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0)
+        rows = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
+        named = column.keys.to_numpy(zero_copy_only=False) == name
+        values[rows[named]] = column.items.to_numpy(zero_copy_only=False)[named]
+    return pa.chunked_array([pa.array(values, pa.string())])
