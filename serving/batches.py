@@ -87,7 +87,8 @@ class Batches(Generic[Question, Answer]):
             self._come.wait()
             self._come.clear()
             while self._queue:
-                self._answer([self._queue.popleft() for _ in range(min(self._most, len(self._queue)))])
+                count = min(self._most, len(self._queue))
+                self._answer([self._queue.popleft() for _ in range(count)])
 
     def _answer(self, batch: list[_Waiting[Question, Answer]]) -> None:
         now = time.monotonic()
@@ -121,9 +122,7 @@ class Batches(Generic[Question, Answer]):
             self._loop.call_soon_threadsafe(_settle, batch, answers)
 
 
-def _settle(
-    batch: list[_Waiting[Question, Answer]], answers: Sequence[Answer | Exception]
-) -> None:
+def _settle(batch: list[_Waiting[Question, Answer]], answers: Sequence[Answer | Exception]) -> None:
     for each, answer in zip(batch, answers, strict=True):
         if each.answer.done():
             continue

@@ -10,7 +10,7 @@ a graph says in its metadata what it is to be computed in.
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ from model.pixels import Pixels
 Precision = Literal["float32", "bfloat16", "int8"]
 Array = npt.NDArray[np.float32]
 
+SIZES = (2, 4, 8)  # of batches, below the largest
 PRECISION = "precision"  # key of the graph's metadata; a graph without it is float32
 BATCH_PIXELS = 16 * 64 * 64  # more do not stay in the cache
 CAPABILITY: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
@@ -68,8 +69,8 @@ class Graph:
 
     `threads` work on one call, 0: every core. A single photo has them all to itself, and as many
     calls as the cores allow run side by side; more are cut into batches of at most `batch`, one
-    thread each. A photo's outputs are the same alone and in any batch. Safe to call from several
-    threads.
+    thread each, of the size that fits: a batch costs the same however few photos are in it. A
+    photo's outputs are the same alone and in any batch. Safe to call from several threads.
     """
 
     def __init__(self, path: Path, *, batch: int = 16, threads: int = 0) -> None:
@@ -80,11 +81,12 @@ class Graph:
             int(output.partial_shape[1].get_length()) for output in self._model.outputs
         )
         cores = len(os.sched_getaffinity(0))
-        self._batch = max(2, min(batch, BATCH_PIXELS // self.side**2))
+        most = max(2, min(batch, BATCH_PIXELS // self.side**2))
+        self._sizes = [size for size in SIZES if size < most] + [most]
         self._threads = min(threads, cores) or cores
         self._cores = cores
         self._lock = Lock()  # of the requests for batches, and of what is compiled on demand
-        self._batches: list[Any] = []
+        self._batches: dict[int, list[Any]] = {}  # requests, by the size of batch
         self._single: Any = None
         self._idle: list[Any] = []  # requests for one photo; `append` and `pop` are atomic
 
@@ -93,9 +95,19 @@ class Graph:
         if len(pixels) == 1:
             return self._run_single(pixels)
         outputs = tuple(np.empty((len(pixels), width), np.float32) for width in self.widths)
+        parts = list(self._parts(len(pixels)))
         with self._lock:
-            self._run_batches(pixels, outputs)
+            self._run_parts(pixels, outputs, parts)
         return outputs
+
+    def _parts(self, n: int) -> Iterator[tuple[slice, int]]:
+        """Rows, and the size of batch they are computed in, which they may not fill."""
+        start = 0
+        while start < n:
+            share = -(-(n - start) // self._threads)
+            size = next((size for size in self._sizes if size >= share), self._sizes[-1])
+            yield slice(start, min(start + size, n)), size
+            start += size
 
     def _run_single(self, pixels: Pixels) -> tuple[Array, ...]:
         try:
@@ -108,22 +120,30 @@ class Graph:
         self._idle.append(request)
         return outputs
 
-    def _run_batches(self, pixels: Pixels, outputs: tuple[Array, ...]) -> None:
+    def _run_parts(
+        self, pixels: Pixels, outputs: tuple[Array, ...], parts: Sequence[tuple[slice, int]]
+    ) -> None:
         """Keep every request busy. `AsyncInferQueue` would too, but aborts some exits."""
-        if not self._batches:
-            compiled = self._compile(self._batch, streams=self._threads, threads=self._threads)
-            self._batches = [compiled.create_infer_request() for _ in range(2 * self._threads)]
         pending: list[tuple[Any, slice]] = []
-        for number, start in enumerate(range(0, len(pixels), self._batch)):
-            if len(pending) == len(self._batches):
+        for number, (rows, size) in enumerate(parts):
+            if len(pending) == 2 * self._threads:
                 _collect(*pending.pop(0), outputs)
-            request = self._batches[number % len(self._batches)]
-            part = pixels[start : start + self._batch]
-            request.input_tensors[0].data[: len(part)] = part  # the rest is of an earlier batch
+            requests = self._requests_for(size)
+            request = requests[number % len(requests)]
+            # Rows that are left over are of an earlier batch.
+            request.input_tensors[0].data[: rows.stop - rows.start] = pixels[rows]
             request.start_async()
-            pending.append((request, slice(start, start + len(part))))
+            pending.append((request, rows))
         for request, rows in pending:
             _collect(request, rows, outputs)
+
+    def _requests_for(self, size: int) -> list[Any]:
+        if size not in self._batches:
+            compiled = self._compile(size, streams=self._threads, threads=self._threads)
+            self._batches[size] = [
+                compiled.create_infer_request() for _ in range(2 * self._threads)
+            ]
+        return self._batches[size]
 
     def _request_for_single(self) -> Any:
         with self._lock:

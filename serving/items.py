@@ -60,7 +60,7 @@ class Items:
         row = self.find(item_id)
         if row is None:
             raise UnknownItem(
-                f"No item {item_id!r} in the catalogue. Expected the `item_id` of one that is in it."
+                f"No item {item_id!r} in the catalogue. Expected the `item_id` of one in it."
             )
         return row
 

@@ -1,9 +1,9 @@
 """What a shop uses look-alikes for: each case is a set of parameters for one search.
 
-    substitutes    of a sold-out item: in stock, of its category, about its price, other products
-    lookalikes     for a category page: of the item's part of the tree, and unlike each other
-    neighbours     of a new listing that is in no index: what is sold where it belongs
-    variants       of an item: all that shows the same thing, listed twice or in another colour
+substitutes    of a sold-out item: in stock, of its category, about its price, other products
+lookalikes     for a category page: of the item's part of the tree, and unlike each other
+neighbours     of a new listing that is in no index: what is sold where it belongs
+variants       of an item: all that shows the same thing, listed twice or in another colour
 """
 
 from serving.filters import Filter

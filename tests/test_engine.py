@@ -275,9 +275,7 @@ def test_k_is_at_least_one(engine: Engine) -> None:
 
 @pytest.mark.parametrize("item", ["item-999", "", "item-003", "ITEM-001"])
 def test_an_unknown_item_is_named(engine: Engine, item: str) -> None:
-    message = (
-        f"No item {item!r} in the catalogue. Expected the `item_id` of one that is in it."
-    )
+    message = f"No item {item!r} in the catalogue. Expected the `item_id` of one in it."
     for ask in (lambda: engine.similar(item, 5), lambda: engine.items.row(item)):
         with pytest.raises(UnknownItem) as caught:
             ask()
