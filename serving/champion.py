@@ -18,7 +18,7 @@ from serving import ledger
 from serving.bundle import verify
 from serving.engine import Engine
 from serving.ledger import Entry
-from serving.limits import EMBED_THREADS
+from serving.limits import EMBED_BATCH, EMBED_THREADS
 from serving.metrics import Metrics
 
 SELF_TEST_ITEMS = 20
@@ -179,6 +179,8 @@ def self_test(engine: Engine) -> None:
             f"Found: {odds.shape[1]}. Build the bundle again."
         )
     engine.search(_blank_photo(side), 1)
+    for count in range(2, EMBED_BATCH + 1):  # each size of batch is compiled when it is needed
+        engine.embedder.embed(np.full((count, side, side, 3), PADDING, np.uint8))
     own = np.unique(np.linspace(0, len(engine) - 1, SELF_TEST_ITEMS).astype(np.int32))
     rows, scores = engine.nearest(engine.vectors[own], 1)
     own_scores = np.einsum("nd,nd->n", engine.vectors[own], engine.vectors[own])

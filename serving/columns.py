@@ -60,7 +60,8 @@ class Words:
 
     def at(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """The numbers of these rows' words; equal words have equal numbers."""
-        return self.codes.values[rows]
+        found: npt.NDArray[np.int32] = self.codes.values[rows]
+        return found
 
     def equal(self, words: tuple[str, ...]) -> Mask:
         """bool [n]: whose word is one of these."""

@@ -195,10 +195,10 @@ class Engine:
         """For a listing: the category level by level, and the brand that the hits have."""
         return {"category": levels(self._categories, self._odds_today(odds)), "brand": brand(hits)}
 
-    def put(self, item: Item, vector: Vectors | None) -> None:
-        """Have an item found from now on, by its vector [d] or, without one, by that it has.
+    def put(self, item: Item, vector: Vectors | None = None, image: str | None = None) -> None:
+        """Have an item found from now on, by the vector [d] of a new photo or by that it has.
 
-        Raises BadInput for an item that is new and has no vector.
+        `image`: where that photo is. Raises BadInput for a new item without a vector.
         """
         with self._changing:
             row = self.items.find(item.item_id)
@@ -210,7 +210,7 @@ class Engine:
                 self.items.put(row, item)
                 return
             new = self.index.rows
-            self.items.put(new, item)  # first: whoever finds the row can tell what it is
+            self.items.put(new, item, image)  # first: whoever finds the row can tell what it is
             self.index.change(vector[None], drop=[] if row is None else [row])
             self.items.point(item.item_id, new)
 
@@ -226,7 +226,7 @@ class Engine:
         self, asks: Sequence[Ask], allowed: Mask | None
     ) -> list[list[tuple[int, float]]]:
         """For each question rows and scores, as it wants them."""
-        queries = np.stack([ask.vector for ask in asks])
+        queries: Vectors = np.stack([ask.vector for ask in asks])
         fetched = max(map(_fetched, asks))
         most = self.index.rows
         answers: list[list[tuple[int, float]]] = [[] for _ in asks]
@@ -236,8 +236,9 @@ class Engine:
             done = []
             for number, its_rows, its_scores in zip(short.tolist(), rows, scores, strict=True):
                 answers[number] = self._chosen(asks[number], its_rows, its_scores)
-                whole = its_scores[-1:] < asks[number].wanted.min_score  # as if there were no more
-                done.append(len(answers[number]) >= asks[number].wanted.k or whole.any())
+                enough = len(answers[number]) >= asks[number].wanted.k
+                # What comes after the last is below the bound too.
+                done.append(enough or (its_scores[-1:] < asks[number].wanted.min_score).any())
             if fetched >= min(most, MAX_FETCHED) or rows.shape[1] < fetched:
                 break
             short, fetched = short[~np.array(done)], min(WIDER * fetched, most, MAX_FETCHED)
@@ -254,7 +255,7 @@ class Engine:
             return found[: wanted.k]
         near = np.array([row for row, _ in found])
         places = choose(
-            np.float32([score for _, score in found]),
+            np.array([score for _, score in found], np.float32),
             self.items.products.at(near),
             self.index.vectors_of(near),
             wanted,
@@ -270,8 +271,8 @@ class Engine:
 
     def _odds_today(self, odds: Vectors) -> Vectors:
         # The last is of leaves that are no category any more.
-        today: Vectors = np.bincount(self._category_of_leaf, odds, len(self._categories) + 1)[:-1]
-        return today
+        today = np.bincount(self._category_of_leaf, odds, len(self._categories) + 1)[:-1]
+        return today.astype(np.float32)
 
 
 def _fetched(ask: Ask) -> int:

@@ -34,6 +34,7 @@ class Items:
         self._rows = RowNumbers(table["item_id"])
         self._live: dict[str, int | None] = {}  # rows of ids that changed; None: gone
         self._changed: dict[int, Item] = {}
+        self._photos: dict[int, str] = {}
         self._shown: dict[int, Facts] = {}
         self.categories = Words(table["category"])
         self.brands = Words(table["brand"])
@@ -68,8 +69,11 @@ class Items:
         changed = self._changed.get(row)
         return changed.item_id if changed else str(self.table["item_id"][row].as_py())
 
-    def put(self, row: int, item: Item) -> None:
-        """What is known of the item in this row from now on; it may be the one after the last."""
+    def put(self, row: int, item: Item, image: str | None = None) -> None:
+        """What is known of the item in this row from now on; it may be the one after the last.
+
+        `image`: where its photo is, unless it is where it was.
+        """
         with self._lock:
             self.categories.put(row, item.category)
             self.brands.put(row, item.brand)
@@ -78,6 +82,8 @@ class Items:
             for name, words in self._attributes.items():
                 words.put(row, item.attributes.get(name))
             self._changed[row] = item
+            if image is not None:
+                self._photos[row] = image
             self._shown.pop(row, None)
             self.in_stock.put(row, item.in_stock)  # the last: it says how many rows there are
             self._changes += 1
@@ -94,9 +100,9 @@ class Items:
         attributes = dict(facts.get("attributes") or ())
         return Item.model_construct(**{n: facts[n] for n in SHOWN}, attributes=attributes)
 
-    def image(self, row: int) -> str | None:
-        """Where the bundle's own items have their photo; None of one that came since."""
-        return str(self._images[row].as_py()) if row < len(self._images) else None
+    def image(self, row: int) -> str:
+        """Where the item's photo is: a path relative to the root, or a URI."""
+        return self._photos.get(row) or str(self._images[row].as_py())
 
     def shown(self, rows: Sequence[int]) -> list[Facts]:
         """What an answer tells of them; not to be changed."""
@@ -158,7 +164,34 @@ class Items:
         if wanted.not_product is not None:
             masks.append(~self.products.equal((wanted.not_product,)))
         n = min(map(len, masks))  # a row may come in the meantime
-        return np.logical_and.reduce([mask[:n] for mask in masks])
+        found: Mask = np.logical_and.reduce([mask[:n] for mask in masks])
+        return found
+
+    def facets(self, most: int) -> dict[str, Any]:
+        """How many items each category and each of the commonest brands has, and their prices."""
+        there = self._there()
+        prices = self.prices.values[there]
+        prices = prices[~np.isnan(prices)]
+        return {
+            "categories": _counts(self.categories, there),
+            "brands": _counts(self.brands, there, most),
+            "price": {
+                "least": float(prices.min()) if len(prices) else None,
+                "most": float(prices.max()) if len(prices) else None,
+            },
+        }
+
+    def _there(self) -> npt.NDArray[np.int64]:
+        """Rows that stand for an id."""
+        gone = np.zeros(len(self), bool)
+        for item_id, row in list(self._live.items()):
+            former = self._rows.find(item_id)
+            if former is not None and former != row:
+                gone[former] = True
+        stand = {row for row in self._live.values() if row is not None}
+        new = range(self.table.num_rows, len(gone))
+        gone[[row for row in new if row not in stand]] = True
+        return np.flatnonzero(~gone)
 
     def _words_of(self, name: str) -> Words:
         """An attribute as a column, made when it is asked for the first time."""
@@ -188,3 +221,17 @@ def _attribute(table: pa.Table, name: str) -> pa.ChunkedArray:
         named = column.keys.to_numpy(zero_copy_only=False) == name
         values[rows[named]] = column.items.to_numpy(zero_copy_only=False)[named]
     return pa.chunked_array([pa.array(values, pa.string())])
+
+
+def _counts(
+    words: Words, rows: npt.NDArray[np.int64], most: int | None = None
+) -> list[dict[str, Any]]:
+    """The words of these rows, the commonest first; rows without one are not counted."""
+    codes = words.at(rows)
+    counts = np.bincount(codes[codes >= 0], minlength=len(words.words))
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [
+        {"name": words.words[number], "count": int(counts[number])}
+        for number in order
+        if counts[number]
+    ]

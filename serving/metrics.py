@@ -4,7 +4,7 @@ BentoML's own request metrics are off: they keep a series for every path, so for
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,6 +24,7 @@ from serving.limits import SHED_CODES
 METRICS_TYPE = CONTENT_TYPE_LATEST
 STAGES = ("decode", "embed", "search", "total")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 # BentoML asks for values in files, in a folder that the user's next `bentoml serve` wipes. A server
 # is one process: its values stay in memory.
@@ -79,12 +80,34 @@ class Metrics:
         self.index_age = Gauge(
             "lookalike_index_age_seconds", "Since the serving bundle was made.", registry=registry
         )
+        self.batches = Histogram(
+            "lookalike_batch_size",
+            "Questions that were answered together.",
+            ["stage"],
+            buckets=SIZES,
+            registry=registry,
+        )
+        self.queued = Gauge(
+            "lookalike_queued", "Questions that wait before a stage.", ["stage"], registry=registry
+        )
+        self.empty = Counter(
+            "lookalike_empty_answers", "Answers without a single item.", registry=registry
+        )
         for stage in STAGES:
             self.stages.labels(stage)
         for reason in REASONS:
             self.rejected_images.labels(reason)
         for code in SHED_CODES:
             self.shed.labels(code)
+
+    def queue(self, stage: str, length: Callable[[], float]) -> None:
+        self.queued.labels(stage).set_function(length)
+
+    def answered(self, seconds: Mapping[str, float], *, empty: bool) -> None:
+        for stage, spent in seconds.items():
+            self.stages.labels(stage).observe(spent)
+        if empty:
+            self.empty.inc()
 
     def serving(self, digest: str, version: str, items: int, age: Callable[[], float]) -> None:
         self.bundle.clear()

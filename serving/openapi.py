@@ -3,10 +3,19 @@
 from typing import Any
 
 from model.pixels import MAX_IMAGE_BYTES, REASONS
-from serving.limits import DEFAULT_K, DEFAULT_SAMPLE, MAX_K, MAX_SAMPLE
+from serving.limits import (
+    DEFAULT_K,
+    DEFAULT_SAMPLE,
+    MAX_BATCH,
+    MAX_FILTER_TEXT,
+    MAX_FILTER_VALUES,
+    MAX_K,
+    MAX_SAMPLE,
+)
 
 Schema = dict[str, Any]
 
+NULL: Schema = {"type": "null"}
 ITEM_ID = {
     "name": "item_id",
     "in": "path",
@@ -33,9 +42,10 @@ STAMP_HEADERS = {
     },
 }
 ERRORS = {
-    400: "The body ended early or is not the form that its content type says.",
+    400: "The body ended early or is not the form or JSON that it should be.",
     404: "No such item or photo.",
     408: "The upload took too long.",
+    409: "The vector is of another space (`other_space`).",
     413: "Too many bytes or pixels.",
     415: "Not a JPEG, PNG, WebP or GIF.",
     422: f"A parameter out of range, or a photo that cannot be used: {', '.join(REASONS)}.",
@@ -62,25 +72,48 @@ def document() -> Schema:
 def _search_paths() -> Schema:
     photo = {"type": "string", "format": "binary", "maxLength": MAX_IMAGE_BYTES}
     form = {"type": "object", "required": ["image"], "properties": {"image": photo}}
-    content = {"image/*": {"schema": photo}, "multipart/form-data": {"schema": {**form}}}
+    a_photo = {"image/*": {"schema": photo}, "multipart/form-data": {"schema": form}}
+    ids = {"type": "array", "items": _typed("string"), "minItems": 1, "maxItems": MAX_BATCH}
+    numbers = {"type": "array", "items": _typed("number")}
+    vector = {**_record(vector=numbers, space_id=_typed("string")), "additionalProperties": False}
+    batch = {**_record(item_ids=ids), "additionalProperties": False}
+    category = {**_text("category", "Where the seller would list it."), "required": False}
     return {
-        "/v1/search": {
-            "post": {
-                "operationId": "search",
-                "summary": "Items that look like a photo",
-                "parameters": [_number("k", DEFAULT_K, MAX_K), BOX],
-                "requestBody": {"required": True, "content": content},
-                "responses": {
-                    "200": _json("SearchAnswer", stamped=True),
-                    **_errors(400, 408, 413, 415, 422, 503),
-                },
-            }
-        }
+        "/v1/search": _post(
+            "search",
+            "Items that look like a photo",
+            [*_wanted(), BOX],
+            a_photo,
+            {"200": _json("SearchAnswer", stamped=True), **_errors(400, 408, 413, 415, 422, 503)},
+        ),
+        "/v1/search/vector": _post(
+            "searchVector",
+            "Items near a vector of the same space",
+            _wanted(),
+            {"application/json": {"schema": vector}},
+            {"200": _json("VectorAnswer", stamped=True), **_errors(400, 408, 409, 413, 422, 503)},
+        ),
+        "/v1/search/batch": _post(
+            "searchBatch",
+            "Items that look like each of some items",
+            _wanted(),
+            {"application/json": {"schema": batch}},
+            {"200": _json("BatchAnswer", stamped=True), **_errors(400, 408, 413, 422, 503)},
+        ),
+        "/v1/listing": _post(
+            "listing",
+            "For a new listing: its category level by level, its brand, and what is sold beside it",
+            [_number("k", DEFAULT_K, MAX_K), BOX, category],
+            a_photo,
+            {"200": _json("ListingAnswer", stamped=True), **_errors(400, 408, 413, 415, 422, 503)},
+        ),
     }
 
 
 def _item_paths() -> Schema:
     photo = {"description": "The photo.", "content": {"image/*": {}}}
+    item, k = "/v1/items/{item_id}", _number("k", DEFAULT_K, MAX_K)
+    similar = {"200": _json("SimilarAnswer", stamped=True), **_errors(404, 422, 503)}
     return {
         "/v1/items": _get(
             "sample",
@@ -88,16 +121,71 @@ def _item_paths() -> Schema:
             [_number("limit", DEFAULT_SAMPLE, MAX_SAMPLE)],
             {"200": _json("Sample"), **_errors(422, 503)},
         ),
-        "/v1/items/{item_id}/similar": _get(
+        "/v1/facets": _get(
+            "facets",
+            "What can be filtered by, and how many items each value has",
+            [],
+            {"200": _json("Facets", stamped=True), **_errors(422, 503)},
+        ),
+        item: _get(
+            "item",
+            "What is known of an item",
+            [ITEM_ID],
+            {"200": _json("ItemAnswer", stamped=True), **_errors(404, 422, 503)},
+        ),
+        f"{item}/similar": _get(
             "similar",
             "Items that look like an item, without itself",
-            [ITEM_ID, _number("k", DEFAULT_K, MAX_K)],
-            {"200": _json("SimilarAnswer", stamped=True), **_errors(404, 422, 503)},
+            [ITEM_ID, *_wanted()],
+            similar,
         ),
-        "/v1/items/{item_id}/image": _get(
-            "image", "The item's photo", [ITEM_ID], {"200": photo, **_errors(404, 503)}
+        f"{item}/substitutes": _get(
+            "substitutes",
+            "For a sold-out item: in stock, of its category, about its price",
+            [ITEM_ID, k],
+            similar,
+        ),
+        f"{item}/lookalikes": _get(
+            "lookalikes",
+            "For a category page: of the item's branch, one view of a product, not all alike",
+            [ITEM_ID, k],
+            similar,
+        ),
+        f"{item}/variants": _get(
+            "variants", "All that shows nearly the same thing", [ITEM_ID], similar
+        ),
+        f"{item}/image": _get(
+            "image", "The item's photo", [ITEM_ID], {"200": photo, **_errors(404, 422, 503)}
         ),
     }
+
+
+def _wanted() -> list[Schema]:
+    """The parameters of every search."""
+    truth = _typed("boolean")
+    share = {"type": "number", "minimum": 0, "maximum": 1, "default": 0}
+    price = {"type": "number", "minimum": 0}
+    return [
+        _number("k", DEFAULT_K, MAX_K),
+        _texts("category", "A path such as `Fashion > Hats`, with all that is below it."),
+        _texts("brand", "One of these brands."),
+        _parameter("min_price", price, "In the items' own currencies."),
+        _parameter("max_price", price, "In the items' own currencies."),
+        _parameter("in_stock", truth, "Only what is, or is not, in stock."),
+        _texts("attribute", "`name:value`, such as `colour:red`; all of them must hold."),
+        _parameter(
+            "per_product",
+            {"type": "integer", "minimum": 0, "maximum": MAX_K, "default": 0},
+            "At most so many items of a product; 0: any number.",
+        ),
+        _parameter("collapse", truth, "Of items that look the same, the nearest only."),
+        _parameter("diversity", share, "From 0, by score alone, to 1, as unlike as can be."),
+        _parameter(
+            "min_score",
+            {"type": "number", "minimum": -1, "maximum": 1, "default": -1},
+            "Leave out what is less alike.",
+        ),
+    ]
 
 
 def _operation_paths() -> Schema:
@@ -131,6 +219,12 @@ def _schemas() -> Schema:
         "box": _numbers(4, "x, y, width, height in pixels of the upright photo"),
         "photo": _numbers(2, "Width and height of the upright photo, in pixels."),
     }
+    levels = {"type": "array", "items": _record(**guess)}
+    brand = {"oneOf": [_record(name=_typed("string"), confidence=_typed("number")), NULL]}
+    count = {"type": "array", "items": _record(name=_typed("string"), count=_typed("integer"))}
+    price = _record(least=_typed("number", "null"), most=_typed("number", "null"))
+    attributes = {"type": "object", "additionalProperties": _typed("string")}
+    found = _record(item_id=_typed("string"), hits={"oneOf": [hits, NULL]})
     return {
         "Error": _record(error=_record(code=_typed("string"), message=_typed("string"))),
         "Status": _record(status=_typed("string")),
@@ -143,6 +237,13 @@ def _schemas() -> Schema:
             category={"type": "array", "items": _record(**guess)},
             hits=hits,
         ),
+        "ListingAnswer": _record(
+            **answered, searched=_record(**searched), category=levels, brand=brand, hits=hits
+        ),
+        "VectorAnswer": _record(**answered, hits=hits),
+        "BatchAnswer": _record(**answered, answers={"type": "array", "items": found}),
+        "ItemAnswer": _record(**answered, item=_record(**item, attributes=attributes)),
+        "Facets": _record(**answered, categories=count, brands=count, price=price),
         "SimilarAnswer": _record(**answered, item=_ref("Item"), hits=hits),
         "Sample": _record(**answered, items=_list("Item")),
         "Bundle": _bundle(),
@@ -171,7 +272,7 @@ def _bundle() -> Schema:
         created=time,
         promoted=_record(at=time, by=_typed("string"), why=_typed("string")),
         pending={
-            "oneOf": [refused, {"type": "null"}],
+            "oneOf": [refused, NULL],
             "description": "A decision that could not be followed; the bundle above serves on.",
         },
     )
@@ -180,6 +281,35 @@ def _bundle() -> Schema:
 def _get(name: str, summary: str, parameters: list[Schema], responses: Schema) -> Schema:
     facts = {"operationId": name, "summary": summary, "responses": responses}
     return {"get": facts | ({"parameters": parameters} if parameters else {})}
+
+
+def _post(
+    name: str, summary: str, parameters: list[Schema], content: Schema, responses: Schema
+) -> Schema:
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": content},
+            "responses": responses,
+        }
+    }
+
+
+def _parameter(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _text(name: str, description: str) -> Schema:
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_FILTER_TEXT}
+    return _parameter(name, schema, description)
+
+
+def _texts(name: str, description: str) -> Schema:
+    one = _text(name, description)
+    schema = {"type": "array", "items": one["schema"], "maxItems": MAX_FILTER_VALUES}
+    return one | {"schema": schema, "style": "form", "explode": True}
 
 
 def _number(name: str, default: int, most: int) -> Schema:

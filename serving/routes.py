@@ -1,72 +1,69 @@
-"""HTTP: a photo or an item id in, similar items out. Plain Starlette; BentoML is only around it."""
+"""HTTP: a photo, an item or a vector in, similar items out. Plain Starlette, inside BentoML."""
 
-import io
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import structlog
-from PIL import Image
+import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import BadImage, BadInput
-from model.pixels import REASONS
-from serving import limits
+from serving import limits, use_cases
+from serving.bodies import read_json, read_photo
 from serving.champion import Champion, Loaded
-from serving.engine import Answer
+from serving.desk import Desk
+from serving.edge import Edge, Faults
+from serving.engine import Answer, Ask, Searched
+from serving.index import Vectors
+from serving.item import Item
+from serving.item_photo import PHOTO_SECONDS, read_item_photo
 from serving.items import UnknownItem
-from serving.limits import Pool, Rejected
-from serving.metrics import METRICS_TYPE, Metrics
+from serving.metrics import METRICS_TYPE
 from serving.openapi import document
-from serving.photo_file import read_photo
+from serving.parameters import check_names, read_box, read_filter, read_number, read_wanted
+from serving.rejected import Rejected, unavailable
+from serving.responses import Json, named, stamp
+from serving.selection import Wanted
 
 PAGE = Path(__file__).parent / "page"
 SAMPLE_FROM = 5  # times as many items are drawn as shown
-PHOTO_SECONDS = 3600  # a browser keeps an item's photo so long
-MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
-IMAGE_STATUS = {
-    "image_too_large": 413,
-    "image_too_many_pixels": 413,
-    "image_not_an_image": 415,
-}  # every other reason is 422
-HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-log = structlog.get_logger()
+MAX_FACETS = 200  # brands that are named
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 def create_app(champion: Champion) -> Starlette:
     """The whole site over the bundle that `champion` keeps. The caller starts and stops it."""
     api = Api(champion)
+    faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
+    item = "/v1/items/{item_id:item}"
     app = Starlette(
         routes=[
+            Route(f"{item}/similar", api.similar),
+            Route(f"{item}/substitutes", api.substitutes),
+            Route(f"{item}/lookalikes", api.lookalikes),
+            Route(f"{item}/variants", api.variants),
+            Route(f"{item}/image", api.image),
             Route("/v1/search", api.search, methods=["POST"]),
+            Route("/v1/search/vector", api.search_vector, methods=["POST"]),
+            Route("/v1/search/batch", api.search_batch, methods=["POST"]),
+            Route("/v1/listing", api.listing, methods=["POST"]),
             Route("/v1/items", api.sample),
-            Route("/v1/items/{item_id:item}/similar", api.similar),
-            Route("/v1/items/{item_id:item}/image", api.image),
+            Route("/v1/facets", api.facets),
             Route("/v1/bundle", api.bundle),
+            Route(item, api.item),
             Route("/livez", api.livez),
             Route("/readyz", api.readyz),
             Route("/metrics", api.metrics),
@@ -76,11 +73,11 @@ def create_app(champion: Champion) -> Starlette:
         ],
         middleware=[Middleware(Edge, metrics=champion.metrics)],
         exception_handlers={
-            Rejected: api.on_rejected,
-            BadImage: api.on_bad_image,
-            BadInput: on_bad_input,
-            UnknownItem: on_unknown_item,
-            HTTPException: on_http_exception,
+            Rejected: faults.rejected,
+            BadImage: faults.bad_image,
+            BadInput: faults.bad_input,
+            UnknownItem: faults.unknown_item,
+            HTTPException: faults.http,
         },
     )
     app.router.redirect_slashes = False
@@ -104,45 +101,98 @@ class Api:
 
     def __init__(self, champion: Champion) -> None:
         self._champion = champion
-        self._seconds = champion.settings.serve.timeout_seconds
         self._metrics = champion.metrics
-        self._pool = Pool()
+        self._desk = Desk(champion.settings.serve.timeout_seconds, champion.metrics)
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
-        k = limits.read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        box = limits.read_box(request)
+        wanted, box = read_wanted(request, "box"), read_box(request)
         loaded = self._loaded()
-        with self._pool.place():
-            photo = await limits.read_photo(request)
-            answer = await self._pool.run(
-                lambda: loaded.engine.search(photo, k, box), self._seconds
-            )
-        searched = answer.searched and asdict(answer.searched)
-        body = {"searched": searched, "category": answer.category, "hits": answer.hits}
+        with self._desk.place():
+            photo = await read_photo(request)
+            answer, _ = await self._desk.photo(loaded.engine, photo, wanted, box)
+        body = {"searched": shown(answer.searched), "category": answer.category}
+        body |= {"hits": answer.hits}
+        return self._answered(loaded, body, answer, started)
+
+    async def search_vector(self, request: Request) -> Response:
+        started = time.perf_counter()
+        wanted = read_wanted(request)
+        loaded = self._loaded()
+        body = await read_json(request)
+        ask = Ask(read_vector(body, loaded), wanted)
+        (answer,) = await self._desk.find(loaded.engine, [ask])
+        return self._answered(loaded, {"hits": answer.hits}, answer, started)
+
+    async def search_batch(self, request: Request) -> Response:
+        """What looks like each of some items. Ids that are not there have null."""
+        started = time.perf_counter()
+        wanted = read_wanted(request)
+        loaded = self._loaded()
+        ids = read_ids(await read_json(request))
+        items = loaded.engine.items
+        known = [name for name in ids if items.find(name) is not None]
+        asks = {name: loaded.engine.ask(name, wanted) for name in known}
+        answers = await self._desk.find(loaded.engine, list(asks.values())) if asks else []
+        hits = dict(zip(asks, (answer.hits for answer in answers), strict=True))
+        body = {"answers": [{"item_id": name, "hits": hits.get(name)} for name in ids]}
+        return self._answered(loaded, body, answers[0] if answers else Answer([]), started)
+
+    async def listing(self, request: Request) -> Response:
+        """What a photo of a new listing is, and what is sold beside it."""
+        started = time.perf_counter()
+        check_names(request, "k", "box", "category")
+        box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
+        named_category = read_filter(request.query_params).categories[:1]
+        loaded = self._loaded()
+        wanted = use_cases.neighbours(named_category[0] if named_category else None, k)
+        with self._desk.place():
+            photo = await read_photo(request)
+            answer, (_, odds) = await self._desk.photo(loaded.engine, photo, wanted, box)
+        guess = loaded.engine.classify(odds, answer.hits)
+        body = {"searched": shown(answer.searched), **guess, "hits": answer.hits}
         return self._answered(loaded, body, answer, started)
 
     async def similar(self, request: Request) -> Response:
-        started = time.perf_counter()
-        k = limits.read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
+        wanted = read_wanted(request)
+        return await self._of_item(request, lambda item: wanted)
+
+    async def substitutes(self, request: Request) -> Response:
+        return await self._use_case(request, use_cases.substitutes)
+
+    async def lookalikes(self, request: Request) -> Response:
+        return await self._use_case(request, use_cases.lookalikes)
+
+    async def variants(self, request: Request) -> Response:
+        check_names(request)
+        return await self._of_item(request, lambda item: use_cases.variants())
+
+    async def item(self, request: Request) -> Response:
+        check_names(request)
         loaded = self._loaded()
-        item_id = request.path_params["item_id"]
-        item = shown(loaded, [loaded.engine.items.row(item_id)])[0]
-        with self._pool.place():
-            answer = await self._pool.run(lambda: loaded.engine.similar(item_id, k), self._seconds)
-        return self._answered(loaded, {"item": item, "hits": answer.hits}, answer, started)
+        items = loaded.engine.items
+        row = items.row(request.path_params["item_id"])
+        body = items.shown([row])[0] | {"attributes": items.item(row).attributes}
+        return Json({"bundle": named(loaded), "item": body}, headers=stamp(loaded) | NO_STORE)
 
     async def sample(self, request: Request) -> Response:
         """Some items to begin with: any, but the same ones as long as the bundle is the same."""
-        limit = limits.read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
+        check_names(request, "limit")
+        limit = read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
         loaded = self._loaded()
-        return JSONResponse({"bundle": named(loaded), "items": various(loaded, limit)})
+        return Json({"bundle": named(loaded), "items": various(loaded, limit)})
+
+    async def facets(self, request: Request) -> Response:
+        """What can be filtered by, and how many items each value has."""
+        check_names(request)
+        loaded = self._loaded()
+        found = await run_in_threadpool(loaded.engine.items.facets, MAX_FACETS)
+        return Json({"bundle": named(loaded), **found}, headers=stamp(loaded))
 
     async def image(self, request: Request) -> Response:
-        loaded = self._loaded()
-        location = loaded.engine.items.image(
-            loaded.engine.items.row(request.path_params["item_id"])
-        )
+        check_names(request)
+        items = self._loaded().engine.items
+        location = items.image(items.row(request.path_params["item_id"]))
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
         )
@@ -157,159 +207,132 @@ class Api:
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
         facts |= {"created": loaded.created.isoformat(), "pending": pending and asdict(pending)}
         facts["promoted"] = {"at": entry.at.isoformat(), "by": entry.who, "why": entry.why}
-        return JSONResponse(named(loaded) | facts, headers=stamp(loaded))
+        return Json(named(loaded) | facts, headers=stamp(loaded))
 
     async def livez(self, _: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        return Json({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
         self._loaded()
-        return JSONResponse({"status": "ready"})
+        return Json({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
         return Response(self._metrics.text(), media_type=METRICS_TYPE)
 
     async def openapi(self, _: Request) -> Response:
-        return JSONResponse(document())
+        return Json(document())
 
     async def page(self, _: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    async def on_rejected(self, _: Request, error: Exception) -> Response:
-        if not isinstance(error, Rejected):
-            raise error
-        if error.code in REASONS:
-            self._metrics.rejected_images.labels(error.code).inc()
-        if error.code in limits.SHED_CODES:
-            self._metrics.shed.labels(error.code).inc()
-        return failure(error.status, error.code, str(error), error.headers)
+    async def _use_case(self, request: Request, case: Callable[[Item, int], Wanted]) -> Response:
+        check_names(request, "k")
+        k = read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
+        return await self._of_item(request, lambda item: case(item, k))
 
-    async def on_bad_image(self, _: Request, error: Exception) -> Response:
-        reason = error.reason if isinstance(error, BadImage) else "image_truncated"
-        self._metrics.rejected_images.labels(reason).inc()
-        return failure(IMAGE_STATUS.get(reason, 422), reason, str(error))
+    async def _of_item(self, request: Request, case: Callable[[Item], Wanted]) -> Response:
+        started = time.perf_counter()
+        loaded = self._loaded()
+        engine = loaded.engine
+        item_id = request.path_params["item_id"]
+        row = engine.items.row(item_id)
+        ask = engine.ask(item_id, case(engine.items.item(row)))
+        (answer,) = await self._desk.find(engine, [ask])
+        body = {"item": engine.items.shown([row])[0], "hits": answer.hits}
+        return self._answered(loaded, body, answer, started)
 
     def _loaded(self) -> Loaded:
         loaded, pending = self._champion.current, self._champion.pending
         if loaded is None:
-            raise Rejected(
-                503,
+            raise unavailable(
                 "no_bundle",
                 f"No bundle serves. {pending.error if pending else 'None is loaded yet.'} "
                 f"Promote one; it serves within seconds.",
-                {"Retry-After": str(limits.RETRY_AFTER_SECONDS)},
             )
         return loaded
 
     def _answered(
         self, loaded: Loaded, body: dict[str, Any], answer: Answer, started: float
     ) -> Response:
-        seconds = answer.seconds | {"total": time.perf_counter() - started}
-        for stage, spent in seconds.items():
-            self._metrics.stages.labels(stage).observe(spent)
+        seconds = {**answer.seconds, "total": time.perf_counter() - started}
+        self._metrics.answered(seconds, empty=body.get("hits") == [])
         timing = ", ".join(f"{stage};dur={spent * 1000:.2f}" for stage, spent in seconds.items())
-        headers = stamp(loaded) | {"Server-Timing": timing, "Cache-Control": "no-store"}
-        return JSONResponse({"bundle": named(loaded), **body}, headers=headers)
+        headers = stamp(loaded) | {"Server-Timing": timing} | NO_STORE
+        return Json({"bundle": named(loaded), **body}, headers=headers)
 
 
-def named(loaded: Loaded) -> dict[str, Any]:
-    """Which bundle answered."""
-    return {
-        "digest": loaded.digest,
-        "version": loaded.entry.version,
-        "ds": loaded.entry.ds.isoformat(),
-        "index_age_seconds": round(loaded.age_seconds()),
-    }
+def shown(searched: Searched | None) -> dict[str, Any] | None:
+    if searched is None:
+        return None
+    return {"by": searched.by, "box": list(searched.box), "photo": list(searched.photo)}
 
 
-def stamp(loaded: Loaded) -> dict[str, str]:
-    return {
-        "X-Lookalike-Bundle": loaded.digest,
-        "X-Lookalike-Index-Age": str(round(loaded.age_seconds())),
-    }
+def read_vector(body: dict[str, Any], loaded: Loaded) -> Vectors:
+    """A unit vector [d] of this bundle's space. Raises Rejected for anything else."""
+    given, space = body.get("vector"), body.get("space_id")
+    d = loaded.engine.vectors.shape[1]
+    if set(body) - {"vector", "space_id"} or not isinstance(given, list):
+        raise Rejected(
+            422,
+            "invalid_vector",
+            f"Expected `vector`: {d} numbers, and `space_id`. Received: {sorted(body)[:8]}.",
+        )
+    if space != loaded.engine.space_id:
+        raise Rejected(
+            409,
+            "other_space",
+            f"Vectors compare only within one space. Expected `space_id` "
+            f"{loaded.engine.space_id!r}. Received: {str(space)[:80]!r}. Embed the photo again.",
+        )
+    numbers = [x for x in given if isinstance(x, int | float) and not isinstance(x, bool)]
+    if len(given) != d or len(numbers) != d:
+        raise Rejected(
+            422,
+            "invalid_vector",
+            f"Invalid `vector`. Expected {d} numbers. Received: {len(given)} values, "
+            f"{len(numbers)} of them numbers.",
+        )
+    with np.errstate(over="ignore"):
+        vector = np.array(numbers, np.float64)
+        length = float(np.linalg.norm(vector))
+    if not 0 < length < np.inf:
+        raise Rejected(
+            422,
+            "invalid_vector",
+            f"Invalid `vector`. Expected a finite length above 0. Received: {length:g}.",
+        )
+    unit: Vectors = (vector / length).astype(np.float32)
+    return unit
 
 
-def shown(loaded: Loaded, rows: list[int]) -> list[dict[str, Any]]:
-    return loaded.engine.items.shown(rows)
+def read_ids(body: dict[str, Any]) -> list[str]:
+    """`item_ids` of a batch. Raises Rejected."""
+    ids = body.get("item_ids")
+    good = isinstance(ids, list) and all(isinstance(name, str) for name in ids)
+    if set(body) != {"item_ids"} or not isinstance(ids, list) or not good:
+        raise Rejected(
+            422,
+            "invalid_item_ids",
+            f"Expected `item_ids`: a list of texts. Received: {sorted(body)[:8]}.",
+        )
+    if not 1 <= len(ids) <= limits.MAX_BATCH:
+        raise Rejected(
+            422,
+            "invalid_item_ids",
+            f"Invalid `item_ids`. Expected 1 to {limits.MAX_BATCH}. Received: {len(ids)}.",
+        )
+    return ids
 
 
 def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
     """Items from as many leaves as a draw has; the same draw for the same bundle."""
-    count = len(loaded.engine)
-    draw = random.Random(loaded.digest).sample(range(count), min(count, SAMPLE_FROM * limit))
+    items = loaded.engine.items
+    ids = items.table["item_id"]
+    draw = random.Random(loaded.digest).sample(range(len(ids)), min(len(ids), SAMPLE_FROM * limit))
+    rows = [row for row in (items.find(ids[place].as_py()) for place in draw) if row is not None]
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, dict[str, Any]]] = []  # how many of its leaf came before it
-    for place, item in enumerate(shown(loaded, draw)):
+    for place, item in enumerate(items.shown(rows)):
         ranked.append((seen[item["category"]], place, item))
         seen[item["category"]] += 1
     return [item for _, _, item in sorted(ranked)[:limit]]
-
-
-def read_item_photo(root: Path, location: str) -> tuple[bytes, str]:
-    """Bytes and media type; only of a photo. Raises Rejected when there is none any more."""
-    try:
-        data = read_photo(location, root)
-        with Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES)) as image:
-            kind = image.format or ""
-    except Exception as error:  # every file system and every decoder has its own
-        log.warning("photo.gone", location=location, error=str(error))
-        raise Rejected(404, "image_gone", "The item's photo is not there any more.") from error
-    return data, MEDIA_TYPES.get(kind, "image/jpeg")  # an MPO is a JPEG with previews
-
-
-def failure(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None
-) -> Response:
-    """The one shape of every error."""
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
-
-
-async def on_bad_input(_: Request, error: Exception) -> Response:
-    return failure(422, "bad_input", str(error))
-
-
-async def on_unknown_item(_: Request, error: Exception) -> Response:
-    return failure(404, "unknown_item", str(error))
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return failure(
-        error.status_code,
-        HTTP_CODES.get(error.status_code, "http_error"),
-        f"{error.detail}: {request.method} {request.url.path}. See /openapi.json.",
-        dict(error.headers or {}),
-    )
-
-
-class Edge:
-    """Around every answer: security headers, the count, and the error shape for our own faults."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        status = 0
-
-        async def send_marked(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_marked)
-        except Exception:
-            log.exception("request.failed", path=scope["path"])
-            if status:
-                raise
-            answer = failure(500, "internal", "The server failed. Its log says why. Try again.")
-            await answer(scope, receive, send_marked)
-        finally:
-            route = getattr(scope.get("route"), "path_format", "other")
-            self._metrics.requests.labels(route, str(status)).inc()

@@ -288,6 +288,10 @@ def _write_items(folder: Path, ids: list[str], paths: list[str]) -> None:
             "currency": pa.array([None if n % 10 == 9 else "EUR" for n in numbers], pa.string()),
             "in_stock": pa.array([n % 7 != 0 for n in numbers]),
             "image": pa.array(paths),
+            "attributes": pa.array(
+                [[("colour", ("red", "blue")[n % 2])] if n % 3 else None for n in numbers],
+                pa.map_(pa.string(), pa.string()),
+            ),
         }
     )
     path = str(folder / "items.arrow")

@@ -1,0 +1,147 @@
+"""The query parameters of a search: how many, what may be found, which of it is shown."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from model.pixels import Box
+from model.taxonomy import normalise
+from serving import limits
+from serving.filters import Filter
+from serving.rejected import Rejected
+from serving.selection import Wanted
+
+BOX = re.compile(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})", re.ASCII)
+TRUTH: Mapping[str, bool] = {"true": True, "false": False}
+FILTERS = ("category", "brand", "min_price", "max_price", "in_stock", "attribute")
+SELECTION = ("per_product", "collapse", "diversity", "min_score")
+
+
+def check_names(request: Request, *known: str) -> None:
+    """Raises Rejected for a parameter that is none: a misspelt filter would allow everything."""
+    for name in request.query_params:
+        if name not in known:
+            expected = ", ".join(f"`{each}`" for each in known) or "none"
+            raise Rejected(
+                422,
+                "unknown_parameter",
+                f"Unknown parameter. Expected one of {expected}. Received: {name[:40]!r}.",
+            )
+
+
+def read_wanted(request: Request, *others: str) -> Wanted:
+    """All parameters of a search. `others`: parameters that the caller reads itself."""
+    check_names(request, "k", *FILTERS, *SELECTION, *others)
+    given = request.query_params
+    if not given:
+        return Wanted()
+    return Wanted(
+        k=read_number(request, "k", limits.DEFAULT_K, limits.MAX_K),
+        filter=read_filter(given),
+        per_product=_whole(given, "per_product", limits.MAX_K),
+        collapse=bool(_truth(given, "collapse")),
+        diversity=_real(given, "diversity", 0, 1) or 0.0,
+        min_score=_or(_real(given, "min_score", -1, 1), -1.0),
+    )
+
+
+def read_filter(given: QueryParams) -> Filter:
+    return Filter(
+        categories=tuple(normalise(path) for path in _texts(given, "category")),
+        brands=_texts(given, "brand"),
+        min_price=_real(given, "min_price", 0, math.inf),
+        max_price=_real(given, "max_price", 0, math.inf),
+        in_stock=_truth(given, "in_stock"),
+        attributes=tuple(_attributes(_texts(given, "attribute"))),
+    )
+
+
+def read_number(request: Request, name: str, default: int, most: int) -> int:
+    """A query parameter from 1 to `most`. Raises Rejected for anything else."""
+    text = request.query_params.get(name, str(default))
+    if re.fullmatch(r"\d{1,6}", text, re.ASCII) is None or not 1 <= int(text) <= most:
+        raise _invalid(name, f"a whole number from 1 to {most}", text)
+    return int(text)
+
+
+def read_box(request: Request) -> Box | Literal["whole"] | None:
+    """Raises Rejected unless `box` is absent, `whole`, or four numbers with an area."""
+    text = request.query_params.get("box")
+    if text is None:
+        return None
+    if text == "whole":
+        return "whole"
+    match = BOX.fullmatch(text)
+    numbers = [int(number) for number in match.groups()] if match else []
+    if not numbers or max(numbers) > limits.MAX_BOX or 0 in numbers[2:]:
+        raise _invalid(
+            "box",
+            "`x,y,width,height` in pixels of the upright photo, width and height at least 1, "
+            "or `whole`",
+            text,
+        )
+    return Box(*numbers)
+
+
+def _texts(given: QueryParams, name: str) -> tuple[str, ...]:
+    values = given.getlist(name)
+    if len(values) > limits.MAX_FILTER_VALUES:
+        raise _invalid(name, f"at most {limits.MAX_FILTER_VALUES} of them", f"{len(values)} values")
+    for value in values:
+        if not 1 <= len(value) <= limits.MAX_FILTER_TEXT:
+            raise _invalid(name, f"1 to {limits.MAX_FILTER_TEXT} characters", value)
+    return tuple(dict.fromkeys(values))
+
+
+def _attributes(texts: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not (name and colon and value):
+            raise _invalid("attribute", "`name:value`, such as `colour:red`", text)
+        yield name, value
+
+
+def _truth(given: QueryParams, name: str) -> bool | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    if text not in TRUTH:
+        raise _invalid(name, "`true` or `false`", text)
+    return TRUTH[text]
+
+
+def _real(given: QueryParams, name: str, least: float, most: float) -> float | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most or math.isinf(value):
+        span = f"{least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
+        raise _invalid(name, f"a number, {span}", text)
+    return value
+
+
+def _whole(given: QueryParams, name: str, most: int) -> int:
+    text = given.get(name, "0")
+    if re.fullmatch(r"\d{1,6}", text, re.ASCII) is None or int(text) > most:
+        raise _invalid(name, f"a whole number from 0 to {most}", text)
+    return int(text)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _invalid(name: str, expected: str, received: str) -> Rejected:
+    return Rejected(
+        422,
+        f"invalid_{name}",
+        f"Invalid `{name}`. Expected {expected}. Received: {received[:40]!r}.",
+    )
