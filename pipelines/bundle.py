@@ -33,6 +33,7 @@ from serving.embedder import Embedder
 from serving.graph import Precision
 from serving.index import Vectors
 from serving.ledger import now
+from serving.shown import with_heads
 
 BUNDLE = "bundle.json"
 PARITY_PHOTOS = 256
@@ -88,7 +89,7 @@ def _bundle(settings: Settings, ds: date, folder: Path) -> Outcome:
     if localiser is not None:
         os.link(localiser, parts / LOCALISER)
     items = read_arrow(outputs["index"] / "items.arrow")
-    write_arrow(items.select(SERVED), parts / "items.arrow")
+    write_arrow(with_heads(items.select(SERVED)), parts / "items.arrow")
     (parts / "taxonomy.json").write_text(_taxonomy_of_embedder(settings, ds).to_json())
     cosines = _fuse(settings, ds, parts, items)
     facts = _facts(settings, ds, outputs) | cosines

@@ -44,7 +44,7 @@ class Batches(Generic[Question, Answer]):
     def __init__(
         self,
         name: str,
-        work: Callable[[Sequence[Question]], Sequence[Answer]],
+        work: Callable[[Sequence[Question]], Sequence[Answer | Exception]],
         *,
         most: int,
         waiting: int,

@@ -1,6 +1,5 @@
 """The items of a bundle and what changed since: by id, by row, and those that a filter allows."""
 
-from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
@@ -13,12 +12,9 @@ from serving.columns import Mask, Numbers, Words
 from serving.filters import EVERY, Filter, is_within
 from serving.item import Item
 from serving.row_numbers import RowNumbers
+from serving.shown import SHOWN, Facts, Heads, facts_of, head, without_score
 
-SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
 CACHED_FILTERS = 16
-CACHED_ITEMS = 100_000  # as they are shown; some 100 MB when full
-
-Facts = dict[str, Any]
 
 
 class UnknownItem(LookalikeError):
@@ -35,7 +31,8 @@ class Items:
         self._live: dict[str, int | None] = {}  # rows of ids that changed; None: gone
         self._changed: dict[int, Item] = {}
         self._photos: dict[int, str] = {}
-        self._shown: dict[int, Facts] = {}
+        self._heads = Heads(table)
+        self._changed_heads: dict[int, bytes] = {}
         self.categories = Words(table["category"])
         self.brands = Words(table["brand"])
         self.products = Words(table["product_id"])
@@ -84,7 +81,7 @@ class Items:
             self._changed[row] = item
             if image is not None:
                 self._photos[row] = image
-            self._shown.pop(row, None)
+            self._changed_heads[row] = head(item.model_dump() | {"product_id": item.product})
             self.in_stock.put(row, item.in_stock)  # the last: it says how many rows there are
             self._changes += 1
 
@@ -104,29 +101,17 @@ class Items:
         """Where the item's photo is: a path relative to the root, or a URI."""
         return self._photos.get(row) or str(self._images[row].as_py())
 
-    def shown(self, rows: Sequence[int]) -> list[Facts]:
-        """What an answer tells of them; not to be changed."""
-        missing = [row for row in rows if row not in self._shown]
-        if missing:
-            self._look_up(missing)
-        return [self._shown.get(row) or self._facts(row) for row in rows]
+    def shown(self, row: int) -> Facts:
+        """What an answer tells of it."""
+        return facts_of(self.head(row))
 
-    def _look_up(self, rows: list[int]) -> None:
-        if len(self._shown) > CACHED_ITEMS:
-            self._shown.clear()
-        known = [row for row in rows if row not in self._changed and row < self.table.num_rows]
-        facts = self.table.select(SHOWN).take(pa.array(known, pa.int32())).to_pylist()
-        found = dict(zip(known, facts, strict=True))
-        with self._lock:
-            for row in rows:
-                self._shown[row] = self._facts(row) if row in self._changed else found[row]
+    def head(self, row: int) -> bytes:
+        """The same as JSON that waits for its score."""
+        return self._changed_heads.get(row) or self._heads[row]
 
-    def _facts(self, row: int) -> Facts:
-        if row not in self._changed:
-            return self.table.select(SHOWN).slice(row, 1).to_pylist()[0]  # type: ignore[no-any-return]
-        item = self._changed[row]
-        facts = item.model_dump(include=set(SHOWN))
-        return {name: facts[name] for name in SHOWN} | {"product_id": item.product}
+    def encoded(self, row: int) -> bytes:
+        """The same as JSON."""
+        return without_score(self.head(row))
 
     def allowed(self, wanted: Filter) -> Mask | None:
         """bool [rows] of what the filter allows; None where that is all. Not to be changed."""

@@ -93,8 +93,7 @@ class Metrics:
         self.empty = Counter(
             "lookalike_empty_answers", "Answers without a single item.", registry=registry
         )
-        for stage in STAGES:
-            self.stages.labels(stage)
+        self._stage = {stage: self.stages.labels(stage) for stage in STAGES}
         for reason in REASONS:
             self.rejected_images.labels(reason)
         for code in SHED_CODES:
@@ -103,11 +102,10 @@ class Metrics:
     def queue(self, stage: str, length: Callable[[], float]) -> None:
         self.queued.labels(stage).set_function(length)
 
-    def answered(self, seconds: Mapping[str, float], *, empty: bool) -> None:
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """Of one request, in each stage."""
         for stage, spent in seconds.items():
-            self.stages.labels(stage).observe(spent)
-        if empty:
-            self.empty.inc()
+            self._stage[stage].observe(spent)
 
     def serving(self, digest: str, version: str, items: int, age: Callable[[], float]) -> None:
         self.bundle.clear()

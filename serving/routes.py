@@ -1,14 +1,16 @@
 """HTTP: a photo, an item or a vector in, similar items out. Plain Starlette, inside BentoML."""
 
+import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
@@ -23,9 +25,9 @@ from model.errors import BadImage, BadInput
 from serving import limits, use_cases
 from serving.bodies import read_json, read_photo
 from serving.champion import Champion, Loaded
-from serving.desk import Desk
+from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import Answer, Ask, Searched
+from serving.engine import Ask, Engine, Searched
 from serving.index import Vectors
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
@@ -110,19 +112,17 @@ class Api:
         loaded = self._loaded()
         with self._desk.place():
             photo = await read_photo(request)
-            answer, _ = await self._desk.photo(loaded.engine, photo, wanted, box)
-        body = {"searched": shown(answer.searched), "category": answer.category}
-        body |= {"hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+            reply, look, odds = await self._desk.photo(loaded.engine, photo, wanted, box)
+        body = {"searched": shown(look.searched), "category": loaded.engine.category(odds)}
+        return self._answered(loaded, body, reply, started)
 
     async def search_vector(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted = read_wanted(request)
         loaded = self._loaded()
-        body = await read_json(request)
-        ask = Ask(read_vector(body, loaded), wanted)
-        (answer,) = await self._desk.find(loaded.engine, [ask])
-        return self._answered(loaded, {"hits": answer.hits}, answer, started)
+        ask = Ask(read_vector(await read_json(request), loaded), wanted)
+        reply = await self._desk.find(Question(loaded.engine, lambda _: ask))
+        return self._answered(loaded, {}, reply, started)
 
     async def search_batch(self, request: Request) -> Response:
         """What looks like each of some items. Ids that are not there have null."""
@@ -130,32 +130,36 @@ class Api:
         wanted = read_wanted(request)
         loaded = self._loaded()
         ids = read_ids(await read_json(request))
-        items = loaded.engine.items
-        known = [name for name in ids if items.find(name) is not None]
-        asks = {name: loaded.engine.ask(name, wanted) for name in known}
-        answers = await self._desk.find(loaded.engine, list(asks.values())) if asks else []
-        hits = dict(zip(asks, (answer.hits for answer in answers), strict=True))
-        body = {"answers": [{"item_id": name, "hits": hits.get(name)} for name in ids]}
-        return self._answered(loaded, body, answers[0] if answers else Answer([]), started)
+        asked = [self._desk.find(about(loaded, name, wanted)) for name in ids]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, UnknownItem):
+                raise reply
+        answers = [
+            {
+                "item_id": name,
+                "hits": orjson.Fragment(reply.hits) if isinstance(reply, Reply) else None,
+            }
+            for name, reply in zip(ids, replies, strict=True)
+        ]
+        return self._stamped(loaded, {"answers": answers}, {}, started)
 
     async def listing(self, request: Request) -> Response:
         """What a photo of a new listing is, and what is sold beside it."""
         started = time.perf_counter()
         check_names(request, "k", "box", "category")
         box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        named_category = read_filter(request.query_params).categories[:1]
+        category = next(iter(read_filter(request.query_params).categories), None)
         loaded = self._loaded()
-        wanted = use_cases.neighbours(named_category[0] if named_category else None, k)
+        wanted = use_cases.neighbours(category, k)
         with self._desk.place():
             photo = await read_photo(request)
-            answer, (_, odds) = await self._desk.photo(loaded.engine, photo, wanted, box)
-        guess = loaded.engine.classify(odds, answer.hits)
-        body = {"searched": shown(answer.searched), **guess, "hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+            reply, look, odds = await self._desk.photo(loaded.engine, photo, wanted, box)
+        guess = loaded.engine.classify(odds, loaded.engine.hits(reply.found))
+        return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
 
     async def similar(self, request: Request) -> Response:
-        wanted = read_wanted(request)
-        return await self._of_item(request, lambda item: wanted)
+        return await self._of_item(request, read_wanted(request))
 
     async def substitutes(self, request: Request) -> Response:
         return await self._use_case(request, use_cases.substitutes)
@@ -165,14 +169,14 @@ class Api:
 
     async def variants(self, request: Request) -> Response:
         check_names(request)
-        return await self._of_item(request, lambda item: use_cases.variants())
+        return await self._of_item(request, use_cases.variants())
 
     async def item(self, request: Request) -> Response:
         check_names(request)
         loaded = self._loaded()
         items = loaded.engine.items
         row = items.row(request.path_params["item_id"])
-        body = items.shown([row])[0] | {"attributes": items.item(row).attributes}
+        body = items.shown(row) | {"attributes": items.item(row).attributes}
         return Json({"bundle": named(loaded), "item": body}, headers=stamp(loaded) | NO_STORE)
 
     async def sample(self, request: Request) -> Response:
@@ -230,16 +234,14 @@ class Api:
         k = read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
         return await self._of_item(request, lambda item: case(item, k))
 
-    async def _of_item(self, request: Request, case: Callable[[Item], Wanted]) -> Response:
+    async def _of_item(
+        self, request: Request, wanted: Wanted | Callable[[Item], Wanted]
+    ) -> Response:
         started = time.perf_counter()
         loaded = self._loaded()
-        engine = loaded.engine
-        item_id = request.path_params["item_id"]
-        row = engine.items.row(item_id)
-        ask = engine.ask(item_id, case(engine.items.item(row)))
-        (answer,) = await self._desk.find(engine, [ask])
-        body = {"item": engine.items.shown([row])[0], "hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+        question = about(loaded, request.path_params["item_id"], wanted)
+        reply = await self._desk.find(question)
+        return self._answered(loaded, {}, reply, started)
 
     def _loaded(self) -> Loaded:
         loaded, pending = self._champion.current, self._champion.pending
@@ -252,13 +254,34 @@ class Api:
         return loaded
 
     def _answered(
-        self, loaded: Loaded, body: dict[str, Any], answer: Answer, started: float
+        self, loaded: Loaded, body: dict[str, Any], reply: Reply, started: float
     ) -> Response:
-        seconds = {**answer.seconds, "total": time.perf_counter() - started}
-        self._metrics.answered(seconds, empty=body.get("hits") == [])
-        timing = ", ".join(f"{stage};dur={spent * 1000:.2f}" for stage, spent in seconds.items())
+        if reply.item is not None:
+            body["item"] = orjson.Fragment(reply.item)
+        if not reply.found:
+            self._metrics.empty.inc()
+        body["hits"] = orjson.Fragment(reply.hits)
+        return self._stamped(loaded, body, reply.seconds, started)
+
+    def _stamped(
+        self, loaded: Loaded, body: dict[str, Any], seconds: Mapping[str, float], started: float
+    ) -> Response:
+        seconds = {**seconds, "total": time.perf_counter() - started}
+        self._metrics.took(seconds)
+        timing = ", ".join([f"{stage};dur={1000 * spent:.2f}" for stage, spent in seconds.items()])
         headers = stamp(loaded) | {"Server-Timing": timing} | NO_STORE
         return Json({"bundle": named(loaded), **body}, headers=headers)
+
+
+def about(loaded: Loaded, item_id: str, wanted: Wanted | Callable[[Item], Wanted]) -> Question:
+    """What looks like an item; `wanted` may depend on what is known of it."""
+
+    def ask(engine: Engine) -> Ask:
+        if isinstance(wanted, Wanted):
+            return engine.ask(item_id, wanted)
+        return engine.ask(item_id, wanted(engine.items.item(engine.items.row(item_id))))
+
+    return Question(loaded.engine, ask, item_id)
 
 
 def shown(searched: Searched | None) -> dict[str, Any] | None:
@@ -332,7 +355,7 @@ def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
     rows = [row for row in (items.find(ids[place].as_py()) for place in draw) if row is not None]
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, dict[str, Any]]] = []  # how many of its leaf came before it
-    for place, item in enumerate(items.shown(rows)):
+    for place, item in enumerate(map(items.shown, rows)):
         ranked.append((seen[item["category"]], place, item))
         seen[item["category"]] += 1
     return [item for _, _, item in sorted(ranked)[:limit]]

@@ -32,6 +32,11 @@ class Wanted:
             raise BadInput(f"Invalid `k`. Expected at least 1. Received: {self.k}.")
 
     @property
+    def filters(self) -> tuple[Filter, ...]:
+        """All of them, in the order they are tried."""
+        return (self.filter, *self.fallbacks)
+
+    @property
     def is_plain(self) -> bool:
         """Are the k nearest the answer?"""
         return not (self.per_product or self.collapse or self.diversity)

@@ -25,6 +25,7 @@ from serving.bundle import Bundle, verify
 from serving.champion import self_test
 from serving.embedder import Embedder
 from serving.engine import Engine
+from serving.shown import COLUMN
 
 
 def sealed(settings: Settings, ds: Any) -> Bundle:
@@ -82,7 +83,7 @@ def test_the_bundle_answers(shop: Settings) -> None:
     for row in rows:
         hits = engine.search((shop.root / row["image"]).read_bytes(), 3, "whole").hits
         assert hits[0]["score"] > 0.98
-    assert tuple(engine.items.table.column_names) == SERVED
+    assert tuple(engine.items.table.column_names) == (*SERVED, COLUMN)
     index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")
     assert engine.items.table["item_id"].to_pylist() == index["item_id"].to_pylist()
 
@@ -256,5 +257,5 @@ def test_prices_and_stock_are_those_of_the_feed(shop: Settings) -> None:
     columns = ["item_id", "title", "brand", "category", "price", "currency", "in_stock"]
     path = Partition(shop, "ingest", DAY_1).output / "items.parquet"
     feed = {row["item_id"]: row for row in pq.read_table(path, columns=columns).to_pylist()}
-    served = Engine(sealed(shop, DAY_1)).items.select(columns).to_pylist()
+    served = Engine(sealed(shop, DAY_1)).items.table.select(columns).to_pylist()
     assert served == [feed[row["item_id"]] for row in served]
