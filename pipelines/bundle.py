@@ -28,7 +28,7 @@ from pipelines.localise import localiser_path
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
-from serving.bundle import LOCALISER, seal, store, verify
+from serving.bundle import LIVE_SEQUENCE, LOCALISER, seal, store, verify
 from serving.embedder import Embedder
 from serving.graph import Precision
 from serving.index import Vectors
@@ -54,6 +54,7 @@ def run(settings: Settings, ds: date) -> Report:
         "embed": Partition(settings, "embed", ds).done().digest,
         "localise": Partition(settings, "localise", ds).done().digest,
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
+        LIVE_SEQUENCE: str(_live_sequence(settings, ds)),
     }
     return run_step(
         settings,
@@ -130,8 +131,14 @@ def _facts(settings: Settings, ds: date, outputs: dict[str, Path]) -> dict[str, 
         "mlflow_run": train.get("mlflow_run"),
         "index": index["description"],
         "counts": {"base": index["base"], "held_out": index["held_out"]},
+        LIVE_SEQUENCE: _live_sequence(settings, ds),
         "verdict": json.loads((outputs["gate"] / VERDICT).read_bytes()),
     }
+
+
+def _live_sequence(settings: Settings, ds: date) -> int:
+    """The newest live change that the catalogue has; a server applies those after it."""
+    return int(Partition(settings, "ingest", ds).done().details.get(LIVE_SEQUENCE, 0))
 
 
 def _precision(settings: Settings, ds: date) -> Precision:

@@ -30,6 +30,9 @@ from pydantic_settings import (
 from model.errors import BadInput
 from model.pixels import PixelSpec
 
+LIVE = "live"  # folder under the root for the photos of live items
+LIVE_DATABASE = "live.db"
+
 
 class Section(BaseModel):
     """The settings of one step; part of the fingerprint of what the step makes."""
@@ -195,6 +198,10 @@ class Registry(Section):
     auto_promote: bool = True  # the policy: a bundle that its gate passed needs no person
 
 
+class Live(Section):
+    url: str | None = None  # of what operators change between two bundles; default: under the root
+
+
 class Serve(Section):
     host: str = "127.0.0.1"
     port: PositiveInt = 3000
@@ -219,6 +226,7 @@ class Settings(BaseSettings):
     index: Index = Index()
     gate: Gate = Gate()
     registry: Registry = Registry()
+    live: Live = Live()
     serve: Serve = Serve()
 
     @classmethod
@@ -240,6 +248,15 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.registry.tracking_uri or f"sqlite:///{self.root.resolve()}/mlflow.db"
+
+    @property
+    def live_url(self) -> str:
+        return self.live.url or f"sqlite:///{self.root.resolve()}/{LIVE_DATABASE}"
+
+    @property
+    def live_folder(self) -> Path:
+        """Where the photos of live items lie."""
+        return self.root / LIVE
 
 
 def config_file() -> Path:

@@ -57,6 +57,7 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
         "mlflow_run": train["mlflow_run"],
         "index": index["description"],
         "counts": {"base": index["base"], "held_out": index["held_out"]},
+        "live_sequence": 0,
         "verdict": json.loads(verdict),
     }
     assert 0.9999 <= cosines["parity_cosine"] <= 1.0001
@@ -228,6 +229,20 @@ def test_another_network_in_eight_bits_is_never_bundled(shop_copy: CopyShop) -> 
         "The fused int8 embedder does not give the vectors of the index. Expected a cosine of at "
         "least 0.99. Received: "
     )
+
+
+def test_a_bundle_says_which_live_changes_it_has(shop_copy: CopyShop) -> None:
+    """Also where none of them changed an item: the feed was newer, and they must not come back."""
+    settings = shop_copy()
+    former = sealed(settings, DAY_1)
+    ingest = Partition(settings, "ingest", DAY_1)
+    report = ingest.done()
+    later = report.model_copy(update={"details": {**report.details, "live_sequence": 7}})
+    (ingest.folder / "report.json").write_text(later.model_dump_json())
+    assert not bundle.run(settings, DAY_1).reused
+    found = sealed(settings, DAY_1)
+    assert (former.manifest["live_sequence"], found.manifest["live_sequence"]) == (0, 7)
+    assert found.manifest["files"] == former.manifest["files"]
 
 
 def test_a_damaged_bundle_is_made_again_or_refused(shop_copy: CopyShop) -> None:
