@@ -19,12 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.settings import LIVE, LIVE_DATABASE, Settings
+from pipelines.settings import Settings
 from pipelines.step import Partition, digest_of
 from pipelines.tables import Frame, to_frame
 from serving.bundle import LIVE_SEQUENCE
 from serving.live_change import Change
 from serving.live_photos import photo_path
+from serving.live_place import LIVE
 
 OPEN_FOR = timedelta(days=2)  # from the beginning of a day, until which it takes in changes
 COLUMNS = ["item_id", "image", "box", "kind", "updated_at"]  # what facts of an item do not hold
@@ -99,7 +100,7 @@ class Known:
 
 def read_live_changes(settings: Settings, ds: date, former: Partition | None) -> LiveChanges:
     """Those of the store as it is now; none where there is no store."""
-    if settings.live.url is None and not (settings.root / LIVE_DATABASE).is_file():
+    if not settings.live_place.exists:
         return LiveChanges(ds)
     changes, newest = _stored(settings)
     end = _beginning(ds) + OPEN_FOR
@@ -151,7 +152,7 @@ def _stored(settings: Settings) -> tuple[list[Change], int]:
     """The changes up to the newest that there is now, and its sequence."""
     from serving.live_store import LiveStore  # takes a second to import
 
-    store = LiveStore.open(settings.live_url, settings.live_folder)
+    store = LiveStore.open(settings.live_place.url, settings.live_place.folder)
     try:
         newest = store.newest()
         changes: list[Change] = []

@@ -29,9 +29,7 @@ from pydantic_settings import (
 
 from model.errors import BadInput
 from model.pixels import PixelSpec
-
-LIVE = "live"  # folder under the root for the photos of live items
-LIVE_DATABASE = "live.db"
+from serving.live_place import LivePlace
 
 
 class Section(BaseModel):
@@ -250,13 +248,8 @@ class Settings(BaseSettings):
         return self.registry.tracking_uri or f"sqlite:///{self.root.resolve()}/mlflow.db"
 
     @property
-    def live_url(self) -> str:
-        return self.live.url or f"sqlite:///{self.root.resolve()}/{LIVE_DATABASE}"
-
-    @property
-    def live_folder(self) -> Path:
-        """Where the photos of live items lie."""
-        return self.root / LIVE
+    def live_place(self) -> LivePlace:
+        return LivePlace(self.root, self.live.url)
 
 
 def config_file() -> Path:

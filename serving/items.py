@@ -101,6 +101,10 @@ class Items:
         """Where the item's photo is: a path relative to the root, or a URI."""
         return self._photos.get(row) or str(self._images[row].as_py())
 
+    def image_of(self, item_id: str) -> str | None:
+        row = self.find(item_id)
+        return None if row is None else self.image(row)
+
     def shown(self, row: int) -> Facts:
         """What an answer tells of it."""
         return facts_of(self.head(row))

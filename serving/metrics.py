@@ -93,6 +93,18 @@ class Metrics:
         self.empty = Counter(
             "lookalike_empty_answers", "Answers without a single item.", registry=registry
         )
+        self.freshness = Histogram(
+            "lookalike_change_seconds",
+            "From the commit of a change of an item until it is found.",
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.delta = Gauge(
+            "lookalike_delta_rows", "Rows that came or went since the bundle.", registry=registry
+        )
+        self.lost_changes = Counter(
+            "lookalike_lost_changes", "Changes that could not be applied.", registry=registry
+        )
         self._stage = {stage: self.stages.labels(stage) for stage in STAGES}
         for reason in REASONS:
             self.rejected_images.labels(reason)
@@ -106,6 +118,11 @@ class Metrics:
         """Of one request, in each stage."""
         for stage, spent in seconds.items():
             self._stage[stage].observe(spent)
+
+    def changed(self, seconds: float, rows: int) -> None:
+        """A change of an item is found now; so many rows came or went."""
+        self.freshness.observe(seconds)
+        self.delta.set(rows)
 
     def serving(self, digest: str, version: str, items: int, age: Callable[[], float]) -> None:
         self.bundle.clear()

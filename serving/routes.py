@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from model.errors import BadImage, BadInput
 from serving import limits, use_cases
 from serving.bodies import read_json, read_photo
+from serving.catalogue_routes import CatalogueApi
 from serving.champion import Champion, Loaded
 from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
@@ -48,6 +49,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 def create_app(champion: Champion) -> Starlette:
     """The whole site over the bundle that `champion` keeps. The caller starts and stops it."""
     api = Api(champion)
+    catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
     item = "/v1/items/{item_id:item}"
@@ -66,6 +68,8 @@ def create_app(champion: Champion) -> Starlette:
             Route("/v1/facets", api.facets),
             Route("/v1/bundle", api.bundle),
             Route(item, api.item),
+            Route(item, catalogue.put, methods=["PUT"]),
+            Route(item, catalogue.delete, methods=["DELETE"]),
             Route("/livez", api.livez),
             Route("/readyz", api.readyz),
             Route("/metrics", api.metrics),
@@ -104,33 +108,33 @@ class Api:
     def __init__(self, champion: Champion) -> None:
         self._champion = champion
         self._metrics = champion.metrics
-        self._desk = Desk(champion.settings.serve.timeout_seconds, champion.metrics)
+        self.desk = Desk(champion.settings.serve.timeout_seconds, champion.metrics)
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted, box = read_wanted(request, "box"), read_box(request)
-        loaded = self._loaded()
-        with self._desk.place():
+        loaded = self.loaded()
+        with self.desk.place():
             photo = await read_photo(request)
-            reply, look, odds = await self._desk.photo(loaded.engine, photo, wanted, box)
+            reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
         body = {"searched": shown(look.searched), "category": loaded.engine.category(odds)}
         return self._answered(loaded, body, reply, started)
 
     async def search_vector(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         ask = Ask(read_vector(await read_json(request), loaded), wanted)
-        reply = await self._desk.find(Question(loaded.engine, lambda _: ask))
+        reply = await self.desk.find(Question(loaded.engine, lambda _: ask))
         return self._answered(loaded, {}, reply, started)
 
     async def search_batch(self, request: Request) -> Response:
         """What looks like each of some items. Ids that are not there have null."""
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         ids = read_ids(await read_json(request))
-        asked = [self._desk.find(about(loaded, name, wanted)) for name in ids]
+        asked = [self.desk.find(about(loaded, name, wanted)) for name in ids]
         replies = await asyncio.gather(*asked, return_exceptions=True)
         for reply in replies:
             if isinstance(reply, BaseException) and not isinstance(reply, UnknownItem):
@@ -150,11 +154,11 @@ class Api:
         check_names(request, "k", "box", "category")
         box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
         category = next(iter(read_filter(request.query_params).categories), None)
-        loaded = self._loaded()
+        loaded = self.loaded()
         wanted = use_cases.neighbours(category, k)
-        with self._desk.place():
+        with self.desk.place():
             photo = await read_photo(request)
-            reply, look, odds = await self._desk.photo(loaded.engine, photo, wanted, box)
+            reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
         guess = loaded.engine.classify(odds, loaded.engine.hits(reply.found))
         return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
 
@@ -173,7 +177,7 @@ class Api:
 
     async def item(self, request: Request) -> Response:
         check_names(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         items = loaded.engine.items
         row = items.row(request.path_params["item_id"])
         body = items.shown(row) | {"attributes": items.item(row).attributes}
@@ -183,19 +187,19 @@ class Api:
         """Some items to begin with: any, but the same ones as long as the bundle is the same."""
         check_names(request, "limit")
         limit = read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
-        loaded = self._loaded()
+        loaded = self.loaded()
         return Json({"bundle": named(loaded), "items": various(loaded, limit)})
 
     async def facets(self, request: Request) -> Response:
         """What can be filtered by, and how many items each value has."""
         check_names(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         found = await run_in_threadpool(loaded.engine.items.facets, MAX_FACETS)
         return Json({"bundle": named(loaded), **found}, headers=stamp(loaded))
 
     async def image(self, request: Request) -> Response:
         check_names(request)
-        items = self._loaded().engine.items
+        items = self.loaded().engine.items
         location = items.image(items.row(request.path_params["item_id"]))
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
@@ -205,7 +209,7 @@ class Api:
 
     async def bundle(self, _: Request) -> Response:
         pending = self._champion.pending
-        loaded = self._loaded()
+        loaded = self.loaded()
         manifest, entry = loaded.engine.bundle.manifest, loaded.entry
         facts = {name: manifest.get(name) for name in ("space_id", "pixel_spec", "index")}
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
@@ -217,7 +221,7 @@ class Api:
         return Json({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        self._loaded()
+        self.loaded()
         return Json({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
@@ -238,12 +242,12 @@ class Api:
         self, request: Request, wanted: Wanted | Callable[[Item], Wanted]
     ) -> Response:
         started = time.perf_counter()
-        loaded = self._loaded()
+        loaded = self.loaded()
         question = about(loaded, request.path_params["item_id"], wanted)
-        reply = await self._desk.find(question)
+        reply = await self.desk.find(question)
         return self._answered(loaded, {}, reply, started)
 
-    def _loaded(self) -> Loaded:
+    def loaded(self) -> Loaded:
         loaded, pending = self._champion.current, self._champion.pending
         if loaded is None:
             raise unavailable(

@@ -45,7 +45,7 @@ class Shop:
         return self.made(change, at)
 
     def store(self) -> LiveStore:
-        return LiveStore.open(self.settings.live_url, self.settings.live_folder)
+        return LiveStore.open(self.settings.live_place.url, self.settings.live_place.folder)
 
     def made(self, change: Change, at: str) -> Change:
         """As if it had been made at another time."""
@@ -53,7 +53,7 @@ class Shop:
         times = {"at": moment}
         if change.photo_sequence == change.sequence:
             times["photo_at"] = moment
-        engine = connect(self.settings.live_url)
+        engine = connect(self.settings.live_place.url)
         with writing(engine) as connection:
             connection.execute(update(items).filter_by(item_id=change.item_id).values(**times))
         engine.dispose()
@@ -276,7 +276,7 @@ def test_a_past_day_takes_in_nothing_from_later(delta: Shop) -> None:
 def test_more_changes_than_one_page_of_the_store(delta: Shop) -> None:
     with closing(delta.store()) as store:
         store.begin_after(1003)
-    engine = connect(delta.settings.live_url)
+    engine = connect(delta.settings.live_place.url)
     at = datetime(2026, 11, 21, tzinfo=UTC)
     rows = [{"item_id": f"i{n}", "sequence": n, "at": at, "deleted": True} for n in range(1, 1004)]
     with writing(engine) as connection:

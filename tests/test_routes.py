@@ -53,6 +53,7 @@ ITEM = {
     "currency": "EUR",
     "in_stock": True,
 }
+FACTS = {name: value for name, value in ITEM.items() if name != "item_id"}
 
 
 @pytest.fixture(scope="module")
@@ -292,12 +293,14 @@ def test_openapi_names_every_route_and_field(url: str, root: Path) -> None:
         "BatchAnswer": httpx.post(f"{url}/v1/search/batch", json={"item_ids": ["x"]}).json(),
         "ListingAnswer": httpx.post(f"{url}/v1/listing", content=draw_photo(1)).json(),
         "ItemAnswer": httpx.get(f"{url}/v1/items/item-008").json(),
+        "Changed": httpx.put(f"{url}/v1/items/item-008", json=FACTS).json(),
         "Facets": httpx.get(f"{url}/v1/facets").json(),
         "Sample": httpx.get(f"{url}/v1/items").json(),
         "Bundle": httpx.get(f"{url}/v1/bundle").json(),
         "Status": httpx.get(f"{url}/livez").json(),
         "Error": httpx.get(f"{url}/nowhere").json(),
     }
+    answers["ItemFacts"] = FACTS | {"item_id": "item-008", "attributes": {"colour": "red"}}
     answers |= {"BundleName": answers["Sample"]["bundle"], "Item": answers["SimilarAnswer"]["item"]}
     answers["Hit"] = answers["SearchAnswer"]["hits"][0]
     fields = {name: sorted(answer) for name, answer in answers.items()}
@@ -335,7 +338,7 @@ SMALL = draw_photo(8, size=40)
         ("GET", "/static/../routes.py", 404, "not_found"),
         ("GET", "/static/%2e%2e/routes.py", 404, "not_found"),
         ("GET", "/v1/search", 405, "method_not_allowed"),
-        ("DELETE", "/v1/items/item-008/similar", 405, "method_not_allowed"),
+        ("POST", "/v1/items/item-008/similar", 405, "method_not_allowed"),
         ("POST", "/v1/items/item-008/image", 405, "method_not_allowed"),
         ("PUT", "/v1/items", 405, "method_not_allowed"),
         ("POST", "/v1/bundle", 405, "method_not_allowed"),
