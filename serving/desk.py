@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from model.errors import LookalikeError
 from model.pixels import Box
 from serving import limits
-from serving.batches import Batches, Overloaded, TooLate
+from serving.batches import Batches, Closed, Overloaded, TooLate
 from serving.embedder import Probabilities
 from serving.engine import Ask, Engine, Found, Look
 from serving.index import Vectors
@@ -140,7 +140,10 @@ class Desk:
     async def _decode(
         self, engine: Engine, image: bytes, box: Box | Literal["whole"] | None, deadline: Deadline
     ) -> Look:
-        future = self._decoders.submit(engine.look, image, box)
+        try:
+            future = self._decoders.submit(engine.look, image, box)
+        except RuntimeError:  # it was shut down
+            raise Closed("decode") from None
         try:
             async with asyncio.timeout(deadline.left):
                 return await asyncio.wrap_future(future)
@@ -150,6 +153,8 @@ class Desk:
     async def _turn(self, work: Awaitable[Made], deadline: Deadline) -> Made:
         try:
             return await work
+        except Closed:
+            raise _overloaded("ending") from None
         except Overloaded:
             raise _overloaded(f"with {limits.MAX_SEARCHES} questions") from None
         except TooLate:

@@ -164,11 +164,11 @@ class Engine:
                 if filters and len(found[number]) < ask.wanted.k:
                     by_filter.setdefault(filters[0], []).append(number)
             for wanted, numbers in by_filter.items():
-                answers = self._nearest_of(
-                    [asks[number] for number in numbers], self.items.allowed(wanted)
-                )
-                for number, more in zip(numbers, answers, strict=True):
-                    found[number] = _filled_up(found[number], more, asks[number].wanted.k)
+                allowed = self.items.allowed(wanted)
+                former = [found[number] for number in numbers]
+                answers = self._filled([asks[number] for number in numbers], former, allowed)
+                for number, filled in zip(numbers, answers, strict=True):
+                    found[number] = filled
         return found
 
     def hits(self, found: Found) -> list[Hit]:
@@ -208,8 +208,11 @@ class Engine:
     def put(self, item: Item, vector: Vectors | None = None, image: str | None = None) -> None:
         """Have an item found from now on, by the vector [d] of a new photo or by that it has.
 
-        `image`: where that photo is. Raises BadInput for a new item without a vector.
+        `image`: where that photo is. Raises BadInput for a new item without a vector, and for a
+        vector that is none of this bundle's space.
         """
+        if vector is not None:
+            self.index.check(vector[None])
         with self._changing:
             row = self.items.find(item.item_id)
             if vector is None:
@@ -232,35 +235,44 @@ class Engine:
                 self.items.point(item_id, None)
                 self.index.change(np.empty((0, self.index.vectors.shape[1]), np.float32), [row])
 
-    def _nearest_of(self, asks: Sequence[Ask], allowed: Mask | None) -> list[Found]:
-        """For each question rows and scores, as it wants them."""
-        answers: list[Found] = [[] for _ in asks]
-        fetched, most = max(map(_fetched, asks)), min(self.index.rows, MAX_FETCHED)
+    def _filled(
+        self, asks: Sequence[Ask], former: Sequence[Found], allowed: Mask | None
+    ) -> list[Found]:
+        """What was found for each question, and behind it the nearest, as the question wants them.
+
+        A question looks at as many candidates as it would alone, whatever it is searched with.
+        """
+        fetched, most = [*map(_fetched, asks)], min(self.index.rows, MAX_FETCHED)
+        answers = [*former]
         short = list(range(len(asks)))
         while short:
             queries: Vectors = np.stack([asks[number].vector for number in short])
-            rows, scores = self.index.search(queries, fetched, allowed)
+            counts = [fetched[number] for number in short]
+            rows, scores = self.index.search(queries, max(counts), allowed)
             left = []
-            for number, row, score in zip(short, rows.tolist(), scores.tolist(), strict=True):
+            for number, count, row, score in zip(
+                short, counts, rows.tolist(), scores.tolist(), strict=True
+            ):
                 ask = asks[number]
-                answers[number] = self._chosen(ask, row, score)
-                is_short = len(answers[number]) < ask.wanted.k
+                answers[number] = self._chosen(ask, former[number], row[:count], score[:count])
                 # Nothing after a score below the bound is above it.
-                if is_short and score and score[-1] >= ask.wanted.min_score:
+                ended = len(score) < count or score[count - 1] < ask.wanted.min_score
+                if len(answers[number]) < ask.wanted.k and not ended and count < most:
                     left.append(number)
-            if fetched >= most or rows.shape[1] < fetched:
-                break
-            short, fetched = left, min(WIDER * fetched, most)
+                    fetched[number] = min(WIDER * count, most)
+            short = left
         return answers
 
-    def _chosen(self, ask: Ask, rows: list[int], scores: list[float]) -> Found:
+    def _chosen(self, ask: Ask, former: Found, rows: list[int], scores: list[float]) -> Found:
         wanted = ask.wanted
-        found = [
+        known = ask.but | {row for row, _ in former}
+        new = [
             (row, score)
             for row, score in zip(rows, scores, strict=True)
-            if row not in ask.but and row != MISSING and score >= wanted.min_score
+            if row not in known and row != MISSING and score >= wanted.min_score
         ]
-        if wanted.is_plain or not found:
+        found = [*former, *new]
+        if wanted.is_plain or not new:
             return found[: wanted.k]
         near = np.array([row for row, _ in found])
         places = choose(
@@ -268,6 +280,7 @@ class Engine:
             self.items.products.at(near),
             self.index.vectors_of(near),
             wanted,
+            taken=len(former),
         )
         return [found[place] for place in places]
 
@@ -280,13 +293,6 @@ class Engine:
 def _fetched(ask: Ask) -> int:
     k = ask.wanted.k + len(ask.but)
     return k if ask.wanted.is_plain else FETCHED_PER_RESULT * k
-
-
-def _filled_up(found: Found, more: Found, k: int) -> Found:
-    if not found:
-        return more
-    known = {row for row, _ in found}
-    return (found + [each for each in more if each[0] not in known])[:k]
 
 
 def _load_localiser(bundle: Bundle, threads: int) -> Localiser | None:

@@ -35,7 +35,7 @@ from serving.item_photo import PHOTO_SECONDS, read_item_photo
 from serving.items import UnknownItem
 from serving.metrics import METRICS_TYPE
 from serving.openapi import document
-from serving.parameters import check_names, read_box, read_filter, read_number, read_wanted
+from serving.parameters import check_names, read_box, read_category, read_number, read_wanted
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
@@ -153,9 +153,8 @@ class Api:
         started = time.perf_counter()
         check_names(request, "k", "box", "category")
         box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        category = next(iter(read_filter(request.query_params).categories), None)
         loaded = self.loaded()
-        wanted = use_cases.neighbours(category, k)
+        wanted = use_cases.neighbours(read_category(request), k)
         with self.desk.place():
             photo = await read_photo(request)
             reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)

@@ -47,22 +47,26 @@ def choose(
     products: npt.NDArray[np.int32],
     vectors: Vectors,
     wanted: Wanted,
+    taken: int = 0,
 ) -> list[int]:
     """Places, at most k, among candidates in the order of their scores [c], the chosen first.
 
-    `products` [c] are equal where the product is; `vectors` [c, d] of unit length. With
-    `diversity` each next one is that of the best score less its likeness to the nearest chosen
-    (maximal marginal relevance, Carbonell & Goldstein 1998).
+    The first `taken` are chosen already, whatever they are. `products` [c] are equal where the
+    product is; `vectors` [c, d] of unit length. With `diversity` each next one is that of the best
+    score less its likeness to the nearest chosen (maximal marginal relevance, Carbonell & Goldstein
+    1998).
     """
     chosen: list[int] = []
     left = np.ones(len(scores), bool)
     likeness = np.full(len(scores), -1.0, np.float32)  # to the nearest that is chosen
     count: dict[int, int] = {}
-    while left.any() and len(chosen) < wanted.k:
+    while len(chosen) < taken or (left.any() and len(chosen) < wanted.k):
         gain = scores
         if wanted.diversity and chosen:
             gain = (1 - wanted.diversity) * scores - wanted.diversity * likeness
         best = int(np.argmax(np.where(left, gain, -np.inf)))
+        if len(chosen) < taken:
+            best = len(chosen)
         left[best] = False
         chosen.append(best)
         product = int(products[best])
