@@ -27,7 +27,7 @@ class Answers:
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
-    bodies: list[bytes] = field(default_factory=list)  # only those that were asked for
+    inspect: Callable[[bytes], None] = lambda answer: None  # sees each, head and body
     took: float = 0.0
 
     @property
@@ -53,9 +53,14 @@ def post(path: str, body: bytes, kind: str = "image/jpeg") -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def offered(url: str, requests: Sequence[bytes], rate: float) -> Answers:
+def offered(
+    url: str,
+    requests: Sequence[bytes],
+    rate: float,
+    inspect: Callable[[bytes], None] = lambda answer: None,
+) -> Answers:
     """Send each request when it is due, `rate` a second."""
-    return uvloop.run(_offered(url, requests, rate))
+    return uvloop.run(_offered(url, requests, rate, Answers(inspect=inspect)))
 
 
 def saturated(url: str, requests: Iterable[bytes], clients: int) -> Answers:
@@ -63,8 +68,7 @@ def saturated(url: str, requests: Iterable[bytes], clients: int) -> Answers:
     return uvloop.run(_saturated(url, deque(requests), clients))
 
 
-async def _offered(url: str, requests: Sequence[bytes], rate: float) -> Answers:
-    answers = Answers()
+async def _offered(url: str, requests: Sequence[bytes], rate: float, answers: Answers) -> Answers:
     idle: list[_Connection] = [await _connect(url) for _ in range(64)]
     due: deque[tuple[bytes, float]] = deque()
     opened, left = len(idle), len(requests)
@@ -161,6 +165,7 @@ class _Connection(asyncio.Protocol):
             return
         self._answers.seconds.append(time.perf_counter() - self._due)
         self._answers.statuses[int(head[9:12])] += 1
+        self._answers.inspect(self._held)
         self._held, after = self._held[end + 4 + length :], self._after
         if after is not None:
             after(self)

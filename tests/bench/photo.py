@@ -1,0 +1,139 @@
+"""From a photo to its answer over HTTP, beside the sum of its parts run bare.
+
+    make demo && make bench NAME=photo
+
+The demo's bundle, its network and its photos from the wild; two cores for the server, and the load
+beside it on others where there are others. Bare is the same engine in this process: look at the
+photo, embed, search. Alone: one photo at a time, the parts' medians added. Together: 16 clients,
+beside the photos a second that two cores would do if they only looked, embedded in full batches and
+searched. Server and parts in turns. Cost: 2 minutes.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.bundle import verify
+from serving.engine import Ask, Engine
+from serving.ledger import champion
+from serving.limits import EMBED_BATCH
+from serving.selection import Wanted
+from tests.bench.figures import Row, interleaved, median, quick, write
+from tests.bench.load import post, saturated
+from tests.bench.servers import OURS, serving
+
+ROOT = Path(os.environ.get("SHOP", "build/demo"))
+CORES, CLIENTS = 2, 16
+ROUNDS = 5
+OVERHEAD = 1.1
+
+
+def photos(count: int) -> list[bytes]:
+    """Drawn photos as shoppers take them; the demo keeps them below `photos`."""
+    paths = sorted(ROOT.glob("**/wild*/**/*.jpg")) or sorted(ROOT.glob("**/*.jpg"))
+    if not paths:
+        raise SystemExit(f"No photos below {ROOT}. Run `make demo` first, or set SHOP.")
+    step = max(1, len(paths) // count)
+    return [path.read_bytes() for path in paths[::step][:count]]
+
+
+def bare(engine: Engine, some: list[bytes]) -> dict[str, float]:
+    """Seconds of a photo in each part, alone."""
+    parts: dict[str, list[float]] = {"look": [], "embed": [], "search": []}
+    for photo in some:
+        look = _timed(parts["look"], lambda p=photo: engine.look(p))
+        vectors, _ = _timed(parts["embed"], lambda seen=look: engine.embed([seen]))
+        _timed(parts["search"], lambda v=vectors: engine.find([Ask(v[0], Wanted())]))
+    return {name: median(seconds) for name, seconds in parts.items()}
+
+
+def together(engine: Engine, some: list[bytes]) -> float:
+    """Photos a second of both cores, each part as fast as it goes with nothing beside it."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CORES) as pool:
+        looks = list(pool.map(engine.look, some))
+    for start in range(0, len(looks), EMBED_BATCH):
+        part = looks[start : start + EMBED_BATCH]
+        vectors, _ = engine.embed(part)
+        engine.find([Ask(vector, Wanted()) for vector in vectors])
+    return len(some) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    entry = champion(ROOT)
+    if entry is None:
+        raise SystemExit(
+            f"No bundle in Production below {ROOT}. Run `make demo` first, or set SHOP."
+        )
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, set(cores[:CORES]))
+    engine = Engine(verify(ROOT / "bundles" / entry.bundle, entry.bundle), threads=CORES)
+    few, many = photos(20 if quick() else 100), photos(100 if quick() else 400)
+    bare(engine, few[:5])
+    together(engine, many[:EMBED_BATCH])
+    requests, crowd = ([post("/v1/search", photo) for photo in some] for some in (few, many))
+    parts: list[dict[str, float]] = []
+    with serving(OURS, ROOT, set(cores[:CORES])) as server:
+
+        def load(some: list[bytes], clients: int) -> Any:
+            os.sched_setaffinity(0, set(cores[CORES:]) or set(cores))
+            answers = saturated(server.url, some, clients)
+            os.sched_setaffinity(0, set(cores[:CORES]))
+            if answers.errors:
+                raise SystemExit(f"Not all were answered: {answers.statuses}")
+            return answers
+
+        def sum_of_parts() -> float:
+            parts.append(bare(engine, few))
+            return sum(parts[-1].values())
+
+        contenders: dict[str, Callable[[], float]] = {
+            "alone": lambda: float(np.median(load(requests, 1).seconds)),
+            "parts": sum_of_parts,
+            "rate": lambda: float(load(crowd, CLIENTS).rate),
+            "bare rate": lambda: together(engine, many),
+        }
+        found = interleaved(contenders, 3 if quick() else ROUNDS)
+        tail = load(requests, 1).percentile(0.99)
+    ms = {name: 1000 * median(found[name]) for name in ("alone", "parts")}
+    rows = [
+        Row(
+            "photo to answer, p50",
+            "ms",
+            ms["alone"],
+            "sum of its parts",
+            ms["parts"],
+            OVERHEAD,
+            True,
+        ),
+        Row("photo to answer, p99", "ms", tail),
+        Row(
+            "photos together",
+            "photos/s",
+            median(found["rate"]),
+            "parts alone",
+            median(found["bare rate"]),
+            1 / OVERHEAD,
+        ),
+        *(
+            Row(f"part: {name}", "ms", 1000 * median([each[name] for each in parts]))
+            for name in parts[0]
+        ),
+    ]
+    write("photo", {"root": ROOT.name, "cores": CORES, "side": engine.embedder.side}, rows)
+
+
+def _timed(seconds: list[float], work: Callable[[], Any]) -> Any:
+    started = time.perf_counter()
+    result = work()
+    seconds.append(time.perf_counter() - started)
+    return result
+
+
+if __name__ == "__main__":
+    main()
