@@ -125,6 +125,27 @@ def rollback(
 
 
 @app.command()
+def explain(
+    image: Annotated[str, typer.Argument(help="A photo: a path, or a URI.")],
+    box: Annotated[str | None, typer.Option(help="x,y,width,height: what is searched.")] = None,
+    root: Annotated[Path | None, typer.Option(help="With another bundle in Production.")] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("explain.html"),
+    k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many neighbours.")] = 12,
+) -> None:
+    """Show how a photo came to its answer: pixels, vector, neighbours."""
+    from rich.console import Console
+
+    from pipelines.explain import explain as explain_photo
+    from pipelines.explain import report
+    from pipelines.explain_page import explain_page
+
+    with exit_codes():
+        explained = explain_photo(root or load_settings().root, image, box, k)
+        out.write_text(explain_page(explained))
+        Console(highlight=False).print(report(explained, out))
+
+
+@app.command()
 def serve() -> None:
     """Serve the Production bundle over HTTP until interrupted."""
     with exit_codes():

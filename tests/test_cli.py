@@ -41,7 +41,7 @@ def lookalike(monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_help_names_every_command(lookalike: Run, tmp_path: Path) -> None:
     done = lookalike(Settings(root=tmp_path), "--help")
     assert done.exit_code == 0
-    for name in ("import", "sample", "run", "status", "promote", "rollback", "serve"):
+    for name in ("import", "sample", "run", "status", "promote", "rollback", "explain", "serve"):
         assert f" {name} " in done.output
 
 
