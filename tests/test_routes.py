@@ -41,7 +41,7 @@ from serving.edge import SECURITY_HEADERS
 from serving.engine import Engine
 from serving.ledger import champion
 from serving.openapi import document
-from serving.routes import create_app
+from serving.routes import PAGE, create_app
 
 ITEM = {
     "item_id": "item-008",
@@ -256,15 +256,29 @@ def test_health(url: str) -> None:
 
 
 def test_the_page_and_its_files(url: str) -> None:
+    styles = ("palette", "page", "query", "filters", "results")
+    modules = (
+        "ask",
+        "box",
+        "dom",
+        "filters",
+        "notice",
+        "page",
+        "photo",
+        "place",
+        "query",
+        "results",
+    )
     kinds = {
         "/": "text/html; charset=utf-8",
-        "/static/palette.css": "text/css; charset=utf-8",
-        "/static/page.css": "text/css; charset=utf-8",
-        "/static/page.js": "text/javascript; charset=utf-8",
+        **{f"/static/{name}.css": "text/css; charset=utf-8" for name in styles},
+        **{f"/static/{name}.js": "text/javascript; charset=utf-8" for name in modules},
         "/static/icon.svg": "image/svg+xml",
     }
     answers = {path: httpx.get(url + path) for path in kinds}
     assert {path: answer.headers["Content-Type"] for path, answer in answers.items()} == kinds
+    served = {path.removeprefix("/static/") for path in kinds if path != "/"}
+    assert {path.name for path in PAGE.iterdir()} == served | {"index.html"}
     assert "<style" not in answers["/"].text
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=|https?://", answers["/"].text)
 

@@ -31,6 +31,7 @@ export function onBox(search) {
     if (String(settled) !== String(searched)) search((searched = settled).join(","));
   };
   const node = by("box");
+  by("shown").addEventListener("dragstart", (event) => event.preventDefault()); // of the picture
   node.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     node.setPointerCapture(event.pointerId);

@@ -40,8 +40,9 @@ export function onFilters(apply) {
   by("brand").addEventListener("input", showBrands);
   addEventListener("click", ({ target }) => {
     const category = target.closest("[data-category]");
+    const isInBar = by("by-category").contains(category); // before it is drawn again
     if (category) change(one("category", category.dataset.category));
-    if (category?.closest("#by-category")) by("trail").lastElementChild.focus();
+    if (isInBar) by("trail").lastElementChild.focus();
     const chip = target.closest("[data-chip]");
     if (chip) {
       change(applied.filter((_, place) => place !== Number(chip.dataset.chip)));
@@ -100,6 +101,8 @@ export async function showFilters(filters, digest) {
 }
 
 export function showChips(filters) {
+  by("chips").hidden = filters.length === 0;
+  if (JSON.stringify(filters) === JSON.stringify(applied)) return; // one may have the focus
   applied = filters;
   const chips = filters.map(([name, value], place) => {
     const text = WORDS[name](value);
@@ -114,7 +117,6 @@ export function showChips(filters) {
     chips.push(element("li", {}, clear));
   }
   by("chips").replaceChildren(...chips);
-  by("chips").hidden = chips.length === 0;
 }
 
 function draw() {
