@@ -47,7 +47,9 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 def create_app(champion: Champion) -> Starlette:
-    """The whole site over the bundle that `champion` keeps. The caller starts and stops it."""
+    """The whole site over the bundle that `champion` keeps. The caller starts and stops it, and
+    calls `app.state.close` at the end of the app's own threads.
+    """
     api = Api(champion)
     catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
     faults = Faults(champion.metrics)
@@ -87,6 +89,7 @@ def create_app(champion: Champion) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
+    app.state.close = api.desk.close
     return app
 
 

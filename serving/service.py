@@ -35,6 +35,7 @@ class Lookalike:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
+        self.app.state.close()
         self.champion.stop()
 
 

@@ -170,12 +170,14 @@ def site(root: Path, **serve: float) -> Iterator[str]:
     """The routes over `root` at a free port; yields the address once the server answers."""
     settings = ServeSettings(root=root, serve=Serve.model_validate({"poll_seconds": 0.05, **serve}))
     champion = Champion(settings)
-    with listening(create_app(champion)) as url:
+    app = create_app(champion)
+    with listening(app) as url:
         champion.poll()
         champion.start()
         try:
             yield url
         finally:
+            app.state.close()
             champion.stop()
 
 
