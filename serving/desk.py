@@ -1,7 +1,8 @@
 """Where requests wait their turn: decoding in some threads, embedding and search each in one.
 
 A photo is decoded beside others; the photos that are decoded are embedded together, and all
-questions to the index are searched together. Every queue is bounded, every request has a deadline.
+questions to the index are searched together. A photo that is alone takes the whole way in one
+thread. Every queue is bounded, every request has a deadline.
 """
 
 import asyncio
@@ -58,6 +59,18 @@ class Deadline:
         return max(self._end - time.monotonic(), 0.001)
 
 
+class Stopwatch:
+    """Seconds of one stage after another."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage], self._last = now - self._last, now
+
+
 class Desk:
     """The stages, over whatever engine a request holds."""
 
@@ -106,17 +119,18 @@ class Desk:
         Raises BadImage as `Engine.look` does, Rejected under load.
         """
         deadline = Deadline(self._seconds)
-        times = [time.perf_counter()]
-        look = await self._turn(self._decode(engine, image, box, deadline), deadline)
-        times.append(time.perf_counter())
+        if self._photos <= 1:
+            work = self._decode(lambda: _alone(engine, image, wanted, box), deadline)
+            return await self._turn(work, deadline)
+        watch = Stopwatch()
+        look = await self._turn(self._decode(lambda: engine.look(image, box), deadline), deadline)
+        watch.lap("decode")
         vector, odds = await self._turn(self._embeds.ask((engine, look), deadline.left), deadline)
-        times.append(time.perf_counter())
+        watch.lap("embed")
         question = Question(engine, lambda _: Ask(vector, wanted))
         reply = await self._turn(self._finds.ask(question, deadline.left), deadline)
-        times.append(time.perf_counter())
-        names = ("decode", "embed", "search")
-        seconds = {name: times[n + 1] - times[n] for n, name in enumerate(names)}
-        return replace(reply, seconds=seconds), look, odds
+        watch.lap("search")
+        return replace(reply, seconds=watch.laps), look, odds
 
     async def find(self, question: Question) -> Reply:
         """What is near. Raises what the question raises, Rejected under load."""
@@ -128,7 +142,8 @@ class Desk:
     async def embed(self, engine: Engine, image: bytes, box: Box | None = None) -> Vectors:
         """The vector [d] of an item's photo: of the whole of it, or of what is in the box."""
         deadline = Deadline(self._seconds)
-        look = await self._turn(self._decode(engine, image, box or "whole", deadline), deadline)
+        work = self._decode(lambda: engine.look(image, box or "whole"), deadline)
+        look = await self._turn(work, deadline)
         seen = await self._turn(self._embeds.ask((engine, look), deadline.left), deadline)
         return seen[0]
 
@@ -137,11 +152,9 @@ class Desk:
         self._finds.close()
         self._decoders.shutdown()
 
-    async def _decode(
-        self, engine: Engine, image: bytes, box: Box | Literal["whole"] | None, deadline: Deadline
-    ) -> Look:
+    async def _decode(self, work: Callable[[], Made], deadline: Deadline) -> Made:
         try:
-            future = self._decoders.submit(engine.look, image, box)
+            future = self._decoders.submit(work)
         except RuntimeError:  # it was shut down
             raise Closed("decode") from None
         try:
@@ -167,6 +180,21 @@ class Desk:
 
 def _overloaded(by: str) -> Exception:
     return unavailable("overloaded", f"The server is busy {by}. Try again in a moment.")
+
+
+def _alone(
+    engine: Engine, image: bytes, wanted: Wanted, box: Box | Literal["whole"] | None
+) -> tuple[Reply, Look, Probabilities]:
+    """All stages in one thread: nobody else is there to be answered with."""
+    watch = Stopwatch()
+    look = engine.look(image, box)
+    watch.lap("decode")
+    vectors, odds = engine.embed([look])
+    watch.lap("embed")
+    (found,) = engine.find([Ask(vectors[0], wanted)])
+    reply = Reply(found, engine.encoded(found))
+    watch.lap("search")
+    return replace(reply, seconds=watch.laps), look, odds[0]
 
 
 def _embed(questions: Sequence[tuple[Engine, Look]]) -> list[Seen]:

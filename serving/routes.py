@@ -77,7 +77,7 @@ def create_app(champion: Champion) -> Starlette:
             Route("/metrics", api.metrics),
             Route("/openapi.json", api.openapi),
             Route("/", api.page),
-            Mount("/static", StaticFiles(directory=PAGE)),
+            Mount("/static", PageFiles(directory=PAGE)),
         ],
         middleware=[Middleware(Edge, metrics=champion.metrics)],
         exception_handlers={
@@ -91,6 +91,15 @@ def create_app(champion: Champion) -> Starlette:
     app.router.redirect_slashes = False
     app.state.close = api.desk.close
     return app
+
+
+class PageFiles(StaticFiles):
+    """Asked for again each time: after a release no old module meets a new one."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class ItemId(Convertor[str]):

@@ -4,7 +4,7 @@
 
 Twelve new items a second come with a photo, as at Mercari, and 500 similar-by-item requests, both
 in an open loop over a million items, for five minutes (SECONDS=60 for one); the server has one
-core, the load another. A listing counts from the moment its request was due until it was acknowledged,
+core, the load another. A listing counts from when its request was due until it was acknowledged,
 and acknowledged ones are asked for afterwards: each must be found. The embedder is the small graph
 of the tests: what the network takes is in `make bench NAME=photo`. Cost: 7 minutes.
 """
