@@ -6,8 +6,9 @@ BentoML starts, supervises and stops the process; every HTTP answer is ours.
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.champion import Champion, load_serve_settings
+from serving.champion import Champion
 from serving.routes import create_app
+from serving.settings import load_serve_settings
 
 BENTOML_SECONDS = 120  # longer than any timeout of ours, whose answer has our error shape
 

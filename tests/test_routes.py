@@ -30,13 +30,14 @@ from tiny_bundle import (
     draw_photo,
     make_root,
     promote,
+    serve_settings,
     site,
 )
 
 from model.pixels import MAX_IMAGE_BYTES, Box
 from serving import bodies, limits
 from serving.bundle import verify
-from serving.champion import Champion, ServeSettings
+from serving.champion import Champion
 from serving.edge import SECURITY_HEADERS
 from serving.engine import Engine
 from serving.ledger import champion
@@ -271,7 +272,7 @@ def test_the_page_and_its_files(url: str) -> None:
 
 def test_openapi_names_every_route_and_field(url: str, root: Path) -> None:
     assert httpx.get(f"{url}/openapi.json").json() == json.loads(json.dumps(document()))
-    app = create_app(Champion(ServeSettings(root=root)))
+    app = create_app(Champion(serve_settings(root)))
     unlisted = {"/", "/openapi.json"}
     routes = {
         (route.path_format, method.lower())

@@ -6,6 +6,7 @@
     digest = add_variant(root, digest, edit)     # the bundle after `edit(folder)`, sealed again
     digest = add_localiser(root, digest, box)    # the bundle with one that always finds `box`
     with site(root) as url: ...                  # our routes under uvicorn, in this process
+    httpx.put(url + ..., headers=AS_OPERATOR)    # what takes an operator's key
     with bentoml_service(root) as service: ...   # the real service: service.url, service.pid
 
 The embedder is a small ONNX graph: mean colours of a 4 x 4 grid, a fixed projection, unit length.
@@ -17,6 +18,7 @@ import io
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -41,12 +43,15 @@ from starlette.types import ASGIApp
 
 from model.pixels import PixelSpec, to_pixels
 from serving import bundle as bundles
-from serving.champion import Champion, Serve, ServeSettings
+from serving.champion import Champion
 from serving.embedder import Embedder
 from serving.ledger import Entry, append, champion, now
 from serving.routes import create_app
 from serving.scann_index import ScannIndex
+from serving.settings import Serve, ServeSettings
 
+OPERATOR, OPERATOR_SECRET = "ada", secrets.token_urlsafe(32)
+AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR_SECRET}"}
 BENTOML = (sys.executable, "-m", "bentoml")
 SIDE = 32
 GRID = 4
@@ -165,10 +170,9 @@ def write_localiser(path: Path, box: Sequence[float], side: int = SIDE) -> None:
 
 
 @contextmanager
-def site(root: Path, **serve: float) -> Iterator[str]:
+def site(root: Path, **serve: object) -> Iterator[str]:
     """The routes over `root` at a free port; yields the address once the server answers."""
-    settings = ServeSettings(root=root, serve=Serve.model_validate({"poll_seconds": 0.05, **serve}))
-    champion = Champion(settings)
+    champion = Champion(serve_settings(root, **serve))
     with listening(create_app(champion)) as url:
         champion.poll()
         champion.start()
@@ -176,6 +180,11 @@ def site(root: Path, **serve: float) -> Iterator[str]:
             yield url
         finally:
             champion.stop()
+
+
+def serve_settings(root: Path, **serve: object) -> ServeSettings:
+    given = {"poll_seconds": 0.05, "operator_keys": f"{OPERATOR}:{OPERATOR_SECRET}", **serve}
+    return ServeSettings(root=root, serve=Serve.model_validate(given))
 
 
 @contextmanager
@@ -234,6 +243,7 @@ def bentoml_environment(root: Path) -> dict[str, str]:
     return inherited | {
         "LOOKALIKE_ROOT": str(root),
         "LOOKALIKE_SERVE__POLL_SECONDS": "0.1",
+        "LOOKALIKE_SERVE__OPERATOR_KEYS": f"{OPERATOR}:{OPERATOR_SECRET}",
         "BENTOML_HOME": str(root / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
