@@ -22,4 +22,4 @@ SEARCH_BATCH = 64
 MAX_PHOTOS = 32 + DECODE_THREADS  # requests with a photo at a time; one more is turned away
 MAX_SEARCHES = 512  # questions that wait for the index; one more is turned away
 RETRY_AFTER_SECONDS = 1
-SHED_CODES = ("overloaded", "deadline")
+SHED_CODES = ("overloaded", "deadline", "rate_limited")

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from model.errors import BadImage, BadInput
 from serving import limits, use_cases
+from serving.access import Access
 from serving.bodies import read_json, read_photo
 from serving.champion import Champion, Loaded
 from serving.desk import Desk
@@ -71,7 +72,10 @@ def create_app(champion: Champion) -> Starlette:
             Route("/", api.page),
             Mount("/static", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(Edge, metrics=champion.metrics)],
+        middleware=[
+            Middleware(Edge, metrics=champion.metrics),
+            Middleware(Access, serve=champion.settings.serve, faults=faults),
+        ],
         exception_handlers={
             Rejected: faults.rejected,
             BadImage: faults.bad_image,
