@@ -7,7 +7,10 @@ from model.pixels import MAX_IMAGE_BYTES
 MAX_MULTIPART_BYTES = MAX_IMAGE_BYTES + 64_000  # boundaries, part headers, a few small fields
 MAX_MULTIPART_FIELDS = 8
 MAX_JSON_BYTES = 1_000_000
+MAX_HEAD_BYTES = 65_536  # path, query and headers of one request
+HEAD_SECONDS = 10  # for them to arrive
 UPLOAD_SECONDS = 15  # for the body of one request to arrive
+ANSWER_SECONDS = 60  # for a client to read what was sent
 DEFAULT_K, MAX_K = 12, 200
 MAX_BATCH = 64  # questions in one request
 DEFAULT_SAMPLE, MAX_SAMPLE = 12, 100

@@ -5,6 +5,7 @@ BentoML starts, supervises and stops the process; every HTTP answer is ours.
 
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.champion import Champion
 from serving.routes import create_app
@@ -55,4 +56,6 @@ class OurRoutes:
         await app(scope, receive, send)
 
 
+# BentoML starts uvicorn with the protocol that `auto` names, and has no setting for another.
+HTTP_PROTOCOLS["auto"] = "serving.connection:Connection"
 Lookalike.add_asgi_middleware(OurRoutes)  # type: ignore[attr-defined]

@@ -44,6 +44,7 @@ from starlette.types import ASGIApp
 from model.pixels import PixelSpec, to_pixels
 from serving import bundle as bundles
 from serving.champion import Champion
+from serving.connection import Connection
 from serving.embedder import Embedder
 from serving.ledger import Entry, append, champion, now
 from serving.routes import create_app
@@ -190,9 +191,15 @@ def serve_settings(root: Path, **serve: object) -> ServeSettings:
 @contextmanager
 def listening(app: ASGIApp) -> Iterator[str]:
     """Any ASGI app under uvicorn at a free port."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, ws="none", log_level="critical", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=Connection,
+        ws="none",
+        log_level="critical",
+        timeout_graceful_shutdown=2,
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
