@@ -37,13 +37,12 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = scope["path"]
-            if path not in OPEN and not path.startswith(OPEN_BELOW):
-                try:
+            try:
+                if takes_a_key(scope["path"]):
                     self._admit(scope)
-                except Rejected as refusal:
-                    answer = await self._faults.rejected(Request(scope), refusal)
-                    return await answer(scope, receive, send)
+            except Rejected as refusal:
+                answer = await self._faults.rejected(Request(scope), refusal)
+                return await answer(scope, receive, send)
         await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope) -> None:
@@ -55,6 +54,11 @@ class Access:
             wait = self._rate.take(_client(scope, key), time.monotonic())
             if wait:
                 raise _too_often(wait)
+
+
+def takes_a_key(path: str) -> bool:
+    """Once the shop has set keys for search."""
+    return path not in OPEN and not path.startswith(OPEN_BELOW)
 
 
 def require_operator(request: Request) -> str:

@@ -12,6 +12,7 @@ from serving.limits import (
     MAX_K,
     MAX_SAMPLE,
 )
+from serving.openapi_access import REFUSALS, SCHEMES, guarded
 
 Schema = dict[str, Any]
 
@@ -51,6 +52,7 @@ ERRORS = {
     422: f"A parameter out of range, or a photo that cannot be used: {', '.join(REASONS)}.",
     503: "No bundle serves (`no_bundle`), too many requests (`overloaded`) or too slow "
     "(`deadline`). Retry-After says when to try again.",
+    **REFUSALS,
 }
 
 
@@ -64,8 +66,8 @@ def document() -> Schema:
             "description": "Visually similar products by photo or by item. Every error is "
             '`{"error": {"code", "message"}}`. Query photos are never stored.',
         },
-        "paths": _search_paths() | _item_paths() | _operation_paths(),
-        "components": {"schemas": _schemas()},
+        "paths": guarded(_search_paths() | _item_paths() | _operation_paths(), _errors),
+        "components": {"schemas": _schemas(), "securitySchemes": SCHEMES},
     }
 
 
