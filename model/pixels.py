@@ -139,6 +139,15 @@ class Photo:
         self.size = self._full[::-1] if turn in SIDEWAYS else self._full  # upright, in pixels
 
 
+def upright(data: bytes) -> Image.Image:
+    """All of a photo in RGB, turned as the camera was held. Raises BadImage."""
+    with _decoding():
+        image = _open(data)
+        image.load()
+        turn = _turn(image)
+        return to_rgb(image if turn is None else image.transpose(turn))
+
+
 @contextmanager
 def _decoding() -> Iterator[None]:
     """What decoders raise (OSError, SyntaxError, struct.error, ...) becomes BadImage."""

@@ -247,6 +247,7 @@ def test_the_bundle_says_what_serves(url: str, root: Path) -> None:
             "why": "gate passed",
         },
         "pending": None,
+        "photos_kept": 0.0,
     }
     assert answer.headers["X-Lookalike-Bundle"] == entry.bundle
 
