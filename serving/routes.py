@@ -34,6 +34,7 @@ from serving.items import UnknownItem
 from serving.metrics import METRICS_TYPE
 from serving.openapi import document
 from serving.parameters import check_names, read_box, read_filter, read_number, read_wanted
+from serving.query_photos import QueryPhotos
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
@@ -106,7 +107,9 @@ class Api:
     def __init__(self, champion: Champion) -> None:
         self._champion = champion
         self._metrics = champion.metrics
-        self._desk = Desk(champion.settings.serve.timeout_seconds, champion.metrics)
+        serve = champion.settings.serve
+        self._desk = Desk(serve.timeout_seconds, champion.metrics)
+        self._kept = QueryPhotos(champion.settings.root, serve.sample_queries)
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -115,6 +118,7 @@ class Api:
         with self._desk.place():
             photo = await read_photo(request)
             answer, _ = await self._desk.photo(loaded.engine, photo, wanted, box)
+        self._kept.offer(photo, loaded.digest, answer)
         body = {"searched": shown(answer.searched), "category": answer.category}
         body |= {"hits": answer.hits}
         return self._answered(loaded, body, answer, started)
@@ -153,6 +157,7 @@ class Api:
         with self._desk.place():
             photo = await read_photo(request)
             answer, (_, odds) = await self._desk.photo(loaded.engine, photo, wanted, box)
+        self._kept.offer(photo, loaded.digest, answer)
         guess = loaded.engine.classify(odds, answer.hits)
         body = {"searched": shown(answer.searched), **guess, "hits": answer.hits}
         return self._answered(loaded, body, answer, started)
@@ -210,6 +215,7 @@ class Api:
         facts = {name: manifest.get(name) for name in ("space_id", "pixel_spec", "index")}
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
         facts |= {"created": loaded.created.isoformat(), "pending": pending and asdict(pending)}
+        facts["photos_kept"] = self._kept.share
         facts["promoted"] = {"at": entry.at.isoformat(), "by": entry.who, "why": entry.why}
         return Json(named(loaded) | facts, headers=stamp(loaded))
 
