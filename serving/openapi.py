@@ -11,8 +11,10 @@ from serving.limits import (
     MAX_FILTER_VALUES,
     MAX_K,
     MAX_SAMPLE,
+    QUERY_PHOTO_DAYS,
 )
 from serving.openapi_access import REFUSALS, SCHEMES, guarded
+from serving.parameters import BOX as A_BOX
 
 Schema = dict[str, Any]
 
@@ -27,7 +29,7 @@ ITEM_ID = {
 BOX = {
     "name": "box",
     "in": "query",
-    "schema": {"type": "string", "pattern": r"^(\d+,\d+,\d+,\d+|whole)$"},
+    "schema": {"type": "string", "pattern": rf"^(whole|{A_BOX})$"},
     "description": "Where the product is: x,y,width,height in pixels of the upright photo, or "
     "`whole` for all of it. Without it the product is found, if the bundle can.",
     "example": "40,60,300,420",
@@ -64,7 +66,8 @@ def document() -> Schema:
             "title": "Lookalike",
             "version": "1",
             "description": "Visually similar products by photo or by item. Every error is "
-            '`{"error": {"code", "message"}}`. Query photos are never stored.',
+            '`{"error": {"code", "message"}}`. Query photos are not stored, but for the share that '
+            "`photos_kept` of /v1/bundle says.",
         },
         "paths": guarded(_search_paths() | _item_paths() | _operation_paths(), _errors),
         "components": {"schemas": _schemas(), "securitySchemes": SCHEMES},
@@ -174,7 +177,11 @@ def _wanted() -> list[Schema]:
         _parameter("min_price", price, "In the items' own currencies."),
         _parameter("max_price", price, "In the items' own currencies."),
         _parameter("in_stock", truth, "Only what is, or is not, in stock."),
-        _texts("attribute", "`name:value`, such as `colour:red`; all of them must hold."),
+        _texts(
+            "attribute",
+            "`name:value`, such as `colour:red`; all of them must hold.",
+            pattern=r"^[^:]+:[\s\S]+$",
+        ),
         _parameter(
             "per_product",
             {"type": "integer", "minimum": 0, "maximum": MAX_K, "default": 0},
@@ -272,6 +279,13 @@ def _bundle() -> Schema:
         items=_typed("integer"),
         verdict={"type": ["object", "null"], "description": "What the gate measured."},
         created=time,
+        photos_kept={
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Share of query photos that is stored, without EXIF, for "
+            f"{QUERY_PHOTO_DAYS} days; 0: none.",
+        },
         promoted=_record(at=time, by=_typed("string"), why=_typed("string")),
         pending={
             "oneOf": [refused, NULL],
@@ -308,9 +322,10 @@ def _text(name: str, description: str) -> Schema:
     return _parameter(name, schema, description)
 
 
-def _texts(name: str, description: str) -> Schema:
+def _texts(name: str, description: str, **one_of_them: str) -> Schema:
     one = _text(name, description)
-    schema = {"type": "array", "items": one["schema"], "maxItems": MAX_FILTER_VALUES}
+    items = one["schema"] | one_of_them
+    schema = {"type": "array", "items": items, "maxItems": MAX_FILTER_VALUES}
     return one | {"schema": schema, "style": "form", "explode": True}
 
 
