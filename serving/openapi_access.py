@@ -1,4 +1,4 @@
-"""What keys and rates add to the description of every route that takes them."""
+"""What keys, rates and connections add to the description of every route."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +24,7 @@ REFUSALS = {
     403: "The key may only search (`not_an_operator`).",
     429: "Too many requests of this key or address (`rate_limited`). Retry-After says when to try "
     "again.",
+    431: "The path, the query and the headers are too long (`head_too_large`).",
 }
 OF_OPERATORS = ("put", "delete")  # methods
 RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
@@ -33,8 +34,9 @@ CHALLENGE = {"description": "Bearer.", "schema": {"type": "string"}}
 def guarded(paths: Schema, errors: Callable[..., Schema]) -> Schema:
     """The paths with who may call them, and how they refuse. `errors` describes statuses."""
     for path, methods in paths.items():
-        if takes_a_key(path):
-            for method, operation in methods.items():
+        for method, operation in methods.items():
+            operation["responses"] |= errors(431)
+            if takes_a_key(path):
                 operation |= _guard(operation, method in OF_OPERATORS, errors)
     return paths
 
