@@ -143,7 +143,7 @@ BAD = {
         JPEG[:2] + b"\xff\xfe\0\2" * 1_000_000 + JPEG[2:],
         "image_truncated",
     ),
-    "JPEG with a long gap": (JPEG[:2] + bytes(9_000_000) + JPEG[2:], "image_truncated"),
+    "JPEG with a long gap": (JPEG[:20] + bytes(9_000_000) + JPEG[20:], "image_truncated"),
     "PNG of 400,000 pieces": (
         PNG[:33] + chunk(b"teSt", b"") * 400_000 + PNG[33:],
         "image_truncated",
