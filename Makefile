@@ -30,7 +30,7 @@ test: $(READY) browser ## What CI runs: everything but the slow tests
 test-all: $(READY) browser ## The slow ones too: real scheduler, every extra alone, real photos
 	$(BIN)/python -m pytest -q
 
-BENCHES := $(filter-out figures mixture peers shops,$(basename $(notdir $(wildcard tests/bench/*.py))))
+BENCHES := $(filter-out bare_uvicorn bento_api big_bundle figures load mixture peers servers shops,$(basename $(notdir $(wildcard tests/bench/*.py))))
 
 bench: $(READY) $(if $(filter search,$(NAME)),$(PEERS)) ## Figures beside peers: make bench NAME=quality, and QUICK=1 for a glance
 	@$(if $(filter $(NAME),$(BENCHES)),,$(error No benchmark `$(NAME)`. Use NAME= one of: $(BENCHES)))

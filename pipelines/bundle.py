@@ -28,11 +28,12 @@ from pipelines.localise import localiser_path
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
-from serving.bundle import LOCALISER, seal, store, verify
+from serving.bundle import LIVE_SEQUENCE, LOCALISER, seal, store, verify
 from serving.embedder import Embedder
 from serving.graph import Precision
 from serving.index import Vectors
 from serving.ledger import now
+from serving.shown import with_heads
 
 BUNDLE = "bundle.json"
 PARITY_PHOTOS = 256
@@ -53,6 +54,7 @@ def run(settings: Settings, ds: date) -> Report:
         "embed": Partition(settings, "embed", ds).done().digest,
         "localise": Partition(settings, "localise", ds).done().digest,
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
+        LIVE_SEQUENCE: str(_live_sequence(settings, ds)),
     }
     return run_step(
         settings,
@@ -88,7 +90,7 @@ def _bundle(settings: Settings, ds: date, folder: Path) -> Outcome:
     if localiser is not None:
         os.link(localiser, parts / LOCALISER)
     items = read_arrow(outputs["index"] / "items.arrow")
-    write_arrow(items.select(SERVED), parts / "items.arrow")
+    write_arrow(with_heads(items.select(SERVED)), parts / "items.arrow")
     (parts / "taxonomy.json").write_text(_taxonomy_of_embedder(settings, ds).to_json())
     cosines = _fuse(settings, ds, parts, items)
     facts = _facts(settings, ds, outputs) | cosines
@@ -129,8 +131,14 @@ def _facts(settings: Settings, ds: date, outputs: dict[str, Path]) -> dict[str, 
         "mlflow_run": train.get("mlflow_run"),
         "index": index["description"],
         "counts": {"base": index["base"], "held_out": index["held_out"]},
+        LIVE_SEQUENCE: _live_sequence(settings, ds),
         "verdict": json.loads((outputs["gate"] / VERDICT).read_bytes()),
     }
+
+
+def _live_sequence(settings: Settings, ds: date) -> int:
+    """The newest live change that the catalogue has; a server applies those after it."""
+    return int(Partition(settings, "ingest", ds).done().details.get(LIVE_SEQUENCE, 0))
 
 
 def _precision(settings: Settings, ds: date) -> Precision:

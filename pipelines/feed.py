@@ -6,6 +6,7 @@ with a million rows always has a few bad ones. A feed without a required column 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -169,10 +170,11 @@ def _parse(rows: Frame) -> Frame:
         return [default if value is None else value for value in values]
 
     columns = {name: cells(name) for name in FEED.names}
-    for name in set(FEED.names) - {"item_id", "deleted"}:  # a deleted row needs no more than its id
+    # A deleted row needs no more than its id; its time, if it has one, says what is newer.
+    for name in set(FEED.names) - {"item_id", "deleted"}:
         rest = DEFAULTS.get(name, ABSENT if name in REQUIRED else None)
         columns[name] = [
-            rest if gone is True else cell
+            rest if gone is True and not isinstance(cell, datetime) else cell
             for gone, cell in zip(columns["deleted"], columns[name], strict=True)
         ]
     columns["product_id"] = [

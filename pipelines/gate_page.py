@@ -4,26 +4,19 @@ The file needs nothing else: style and thumbnails are inside it, and there is no
 comes from the feed is escaped.
 """
 
-import base64
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
+from pipelines.page import Pixels, page, picture
 from pipelines.worst_queries import Shown, Worst
 
-PALETTE = Path(__file__).parents[1] / "serving" / "page" / "palette.css"
-STYLES = (PALETTE, Path(__file__).with_name("gate_page.css"))
-THUMBNAIL, QUALITY = 128, 86  # pixels at most; of JPEG
+THUMBNAIL = 128  # pixels at most
 STAGES = (("reducer", "reducer_loss"), ("precision", "precision_loss"), ("engine", "engine_loss"))
 
-Pixels = npt.NDArray[np.uint8]
 Photos = Callable[[Sequence[str]], Iterable[Pixels]]  # canonical pixels by key
 
 
@@ -39,33 +32,17 @@ def gate_page(ds: date, verdict: Mapping[str, Any], worst: Sequence[Worst], phot
         )
     )
     day = f"{ds.day} {ds:%B %Y}"
-    style = "".join(path.read_text() for path in STYLES)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Gate of {day}: {_word(verdict)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<span class="brand"><svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">\
-<circle cx="12.5" cy="16" r="8.5"/><circle cx="19.5" cy="16" r="8.5"/></svg>Lookalike</span>
-<time datetime="{ds}">Gate of {day}</time>
-</header>
-<main>
-{body}</main>
-<footer>
-<p>Truth is the exact nearest items in the full embedding, for photos that are not in the index.
-An item as near as the last of them counts as found. Lower bounds hold with 95 % confidence
-(bootstrap over queries).</p>
+    return page(
+        f"Gate of {day}: {_word(verdict)}",
+        f'<time datetime="{ds}">Gate of {day}</time>',
+        body,
+        footer=f"""<p>Truth is the exact nearest items in the full embedding, for photos that are
+not in the index. An item as near as the last of them counts as found. Lower bounds hold with 95 %
+confidence (bootstrap over queries).</p>
 <p>Space <code>{escape(verdict["space_id"])}</code></p>
-</footer>
-</body>
-</html>
-"""
+""",
+        style="gate_page.css",
+    )
 
 
 def _word(verdict: Mapping[str, Any]) -> str:
@@ -333,11 +310,5 @@ def _thumbnails(worst: Sequence[Worst], photos: Photos) -> dict[str, str]:
     """A data URI for each photo that is shown."""
     keys = {shown.key for each in worst for shown in (each.asked, *each.nearest, *each.given)}
     ordered = sorted(keys)
-    return dict(zip(ordered, map(_data_uri, photos(ordered)), strict=True)) if ordered else {}
-
-
-def _data_uri(pixels: Pixels) -> str:
-    image, buffer = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    image.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    seen = photos(ordered) if ordered else ()
+    return {key: picture(pixels, most=THUMBNAIL) for key, pixels in zip(ordered, seen, strict=True)}

@@ -45,11 +45,9 @@ from pipelines.tuning import AUTO, Goal, Tuning, settle, tune
 from serving.engines import engine_of
 from serving.index import Index, Vectors
 from serving.scann_index import ScannIndex
+from serving.shown import SHOWN
 
-SERVED = (
-    "item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock", "image",
-    "attributes",
-)  # fmt: skip
+SERVED = (*SHOWN, "image", "attributes")
 FACTS = "index.json"
 TUNING_QUERIES = 500
 RETUNE_ABOVE = 0.25  # change of size since the engine was chosen

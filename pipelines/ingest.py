@@ -6,6 +6,7 @@ Every later step reads what this one writes, so each item here has a photo that 
 whose id never moves, and a split that no look-alike crosses. Bad rows go to quarantine with a
 reason; too many of them fail the step and leave the old state. Items follow their category when
 it is renamed, merged, split or retired (`ingest.moved`), also those that the feed leaves out.
+What operators changed live since (`live_changes`) counts as if the feed had said it.
 
 Measured on 2 cores: 4,000 photos of 10 KB in 3 s, the next day with 1 % changed in 0.4 s, and 2 s
 before either to import pandas and pandera.
@@ -30,6 +31,7 @@ from pipelines.categories import read_paths, rearranged
 from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
+from pipelines.live_changes import LiveChanges, read_live_changes, with_live_changes
 from pipelines.moved import brought_back, is_retired, is_split_up, refusals, renamed, set_apart
 from pipelines.photos import Fault, Photo, read_photos
 from pipelines.settings import Ingest, Settings, Tolerance
@@ -44,6 +46,7 @@ from pipelines.step import (
     run_step,
 )
 from pipelines.tables import Frame, read_table
+from serving.bundle import LIVE_SEQUENCE
 
 ITEMS = pa.schema(
     [
@@ -93,6 +96,7 @@ def run(settings: Settings, ds: date) -> Report:
     _catch_up(settings, ds)
     feed = _feed(settings, ds)
     former = previous_day(settings, "ingest", ds)
+    live = read_live_changes(settings, ds, former)
     tree, moved = settings.ingest.taxonomy, settings.ingest.moved
     inputs = {
         "feed": feed.digest,
@@ -100,10 +104,11 @@ def run(settings: Settings, ds: date) -> Report:
         "settings": settings.ingest.model_dump_json(),
         "taxonomy": file_digest(tree) if tree and tree.is_file() else "",
         "moved": file_digest(moved) if moved and moved.is_file() else "",
+        **live.inputs,
     }
 
     def body(folder: Path) -> Outcome:
-        return _ingest(settings, ds, _former(former), folder)
+        return _ingest(settings, live, _former(former), folder)
 
     return run_step(settings, "ingest", ds, inputs=inputs, body=body)
 
@@ -162,26 +167,32 @@ def _former(partition: Partition | None) -> Former:
     return Former(brought_back(items, taxonomy), taxonomy)
 
 
-def _ingest(settings: Settings, ds: date, former: Former, folder: Path) -> Outcome:
+def _ingest(settings: Settings, live: LiveChanges, former: Former, folder: Path) -> Outcome:
+    ds = live.ds
     source = Partition(settings, "feed", ds).output
-    feed = read_table(source / "feed.parquet")
+    # A refused row still says that the shop has the item.
+    refused = pq.read_table(source / "refused.parquet")["item_id"].to_pylist()
+    feed, counted = with_live_changes(
+        live,
+        read_table(source / "feed.parquet"),
+        former.items,
+        refused if settings.ingest.snapshot else None,
+    )
     taxonomy, known = _taxonomy(settings.ingest, former.taxonomy, feed)
     checked = check(feed, known=known)
     quarantine = [
         {**row, "image": feed.at[row["row"], "image"]} for row in checked.refused.to_pylist()
     ]
-    live = checked.rows.filter(pc.invert(checked.rows["deleted"]))
-    old = former.rows_of(live["item_id"])
-    photos, faults = _photograph(live, old, settings.root, ds)
+    rows = checked.rows.filter(pc.invert(checked.rows["deleted"]))
+    old = former.rows_of(rows["item_id"])
+    photos, faults = _photograph(rows, old, settings.root, ds)
     quarantine += [row for row in faults if row]
     _check_share(quarantine, len(feed), settings.ingest)
 
     good = pa.array([fault is None for fault in faults], pa.bool_())
-    today = _columns(live, old, photos).filter(good)
+    today = _columns(rows, old, photos).filter(good)
     stay = former.items
     if settings.ingest.snapshot:
-        # A refused row still says that the shop has the item.
-        refused = pq.read_table(source / "refused.parquet")["item_id"].to_pylist()
         stay = _with_ids(stay, feed["item_id"].tolist() + refused)
     gone = checked.rows.filter(checked.rows["deleted"])["item_id"].to_pylist()
     stay = _with_ids(stay, today["item_id"].to_pylist() + gone, keep=False)
@@ -199,6 +210,9 @@ def _ingest(settings: Settings, ds: date, former: Former, folder: Path) -> Outco
     _write(folder, placed, quarantine + refusals(out), taxonomy)
     former = replace(former, items=_with_ids(former.items, out["item_id"].to_pylist(), keep=False))
     details = _details(placed, former, quarantine, taxonomy)
+    details[LIVE_SEQUENCE] = live.sequence
+    if live.taken:
+        details["live_changes"] = counted
     if taxonomy.moved:
         split_up = pc.sum(is_split_up(placed, taxonomy)).as_py()
         details |= {

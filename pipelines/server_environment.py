@@ -10,6 +10,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
     """Variables for a server's process."""
     found: dict[str, object] = {f"serve__{name}": value for name, value in settings.serve}
     found |= {"root": settings.root, "serve__operator_keys": operator_keys(settings)}
+    found["live__url"] = settings.live.url
     return {
         f"LOOKALIKE_{name.upper()}": _text(value)
         for name, value in found.items()

@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from model.errors import BadInput
 from model.pixels import PixelSpec
+from serving.live_place import LivePlace
 
 
 class Section(BaseModel):
@@ -197,6 +198,10 @@ class Registry(Section):
     auto_promote: bool = True  # the policy: a bundle that its gate passed needs no person
 
 
+class Live(Section):
+    url: str | None = None  # of what operators change between two bundles; default: under the root
+
+
 class Serve(Section):
     host: str = "127.0.0.1"
     port: PositiveInt = 3000
@@ -230,6 +235,7 @@ class Settings(BaseSettings):
     index: Index = Index()
     gate: Gate = Gate()
     registry: Registry = Registry()
+    live: Live = Live()
     serve: Serve = Serve()
 
     @classmethod
@@ -251,6 +257,10 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.registry.tracking_uri or f"sqlite:///{self.root.resolve()}/mlflow.db"
+
+    @property
+    def live_place(self) -> LivePlace:
+        return LivePlace(self.root, self.live.url)
 
 
 def config_file() -> Path:

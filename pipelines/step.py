@@ -38,7 +38,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     LookalikeError: 65,  # bad or damaged data, as sysexits.h EX_DATAERR: never try again
     OSError: 75,  # disk, network, as EX_TEMPFAIL: try again
 }
-CODE_VERSION = 1  # raise it when a step's output changes for the same inputs
+CODE_VERSION = 2  # raise it when a step's output changes for the same inputs
 
 log = structlog.get_logger()
 

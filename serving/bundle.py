@@ -28,6 +28,7 @@ from model.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 LOCALISER = "localiser.onnx"
+LIVE_SEQUENCE = "live_sequence"  # in the manifest: of the newest live change that is taken in
 SCHEMA_VERSION = 2
 FORBIDDEN_SUFFIXES = (".pkl", ".pickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".sh")
 PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from serving.bundle import verify
 from serving.engine import Engine
 from serving.ledger import Entry
 from serving.limits import EMBED_BATCH, EMBED_THREADS
+from serving.live_catalogue import POLL_SECONDS, LiveCatalogue
+from serving.live_store import LiveStore
 from serving.metrics import Metrics
 from serving.settings import ServeSettings
 
@@ -51,12 +54,18 @@ class Pending:
 
 
 class Champion:
-    """Take `current` once a request and use nothing else of it: a swap replaces it as a whole."""
+    """Take `current` once a request and use nothing else of it: a swap replaces it as a whole.
+
+    The bundle before stays loaded, so that the way back to it is as short.
+    """
 
     def __init__(self, settings: ServeSettings, metrics: Metrics | None = None) -> None:
         self.settings = settings
         self.metrics = metrics or Metrics()
+        place = settings.live_place
+        self.live = LiveCatalogue(LiveStore.open(place.url, place.folder), self.metrics)
         self.current: Loaded | None = None
+        self.previous: Loaded | None = None
         self._tried: Entry | None = None
         self._refused: Pending | None = None
         self._unreadable: Pending | None = None
@@ -73,6 +82,7 @@ class Champion:
     def stop(self) -> None:
         self._stopped.set()
         self._watcher.join()
+        self.live.store.close()
 
     def poll(self) -> None:
         """Follow the ledger's last decision; what fails is tried again when the ledger changes."""
@@ -98,17 +108,23 @@ class Champion:
             self._refused = self._failure(entry.bundle, error)
             return
         self._tried = entry
+        if self.current is not None and self.current.digest != loaded.digest:
+            self.previous = self.current
         self.current = loaded
         self._refused = None
         self.metrics.serving(loaded.digest, entry.version, len(loaded.engine), loaded.age_seconds)
         log.info("bundle.serving", bundle=loaded.digest, version=entry.version, ds=str(entry.ds))
 
     def _load(self, entry: Entry) -> Loaded:
-        if self.current is not None and self.current.digest == entry.bundle:
-            return Loaded(self.current.engine, entry, self.current.created)
+        for ready in (self.current, self.previous):
+            if ready is not None and ready.digest == entry.bundle:
+                self.live.catch_up(ready.engine)
+                return Loaded(ready.engine, entry, ready.created)
+        self.previous = None  # two bundles in memory, not three
         bundle = verify(self.settings.root / "bundles" / entry.bundle, entry.bundle)
         engine = Engine(bundle, threads=EMBED_THREADS)
         self_test(engine)
+        self.live.follow(engine)
         return Loaded(engine, entry, _created(bundle.manifest.get("created")))
 
     def _failure(
@@ -122,9 +138,23 @@ class Champion:
         return failure
 
     def _watch(self) -> None:
-        self.poll()
-        while not self._stopped.wait(self.settings.serve.poll_seconds):
-            self.poll()
+        """The ledger every `poll_seconds`, changes of items more often."""
+        due = 0.0
+        pause = min(POLL_SECONDS, self.settings.serve.poll_seconds)
+        while not self._stopped.is_set():
+            if time.monotonic() >= due:
+                self.poll()
+                due = time.monotonic() + self.settings.serve.poll_seconds
+            self._catch_up()
+            self._stopped.wait(pause)
+
+    def _catch_up(self) -> None:
+        if self.current is None:
+            return
+        try:
+            self.live.catch_up(self.current.engine)
+        except OSError as error:  # the store is away: what is known serves on
+            log.error("live_store.away", error=str(error))
 
 
 def self_test(engine: Engine) -> None:

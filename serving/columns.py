@@ -1,12 +1,14 @@
 """Columns in memory that grow: numbers, and words as numbers. One writes, many read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from serving.row_numbers import RowNumbers
 
 Number = TypeVar("Number", bound=np.generic)
 NOTHING = -1
@@ -40,22 +42,47 @@ class Numbers(Generic[Number]):
 
 
 class Words:
-    """A word or nothing for each row, as the number of the word."""
+    """A word or nothing for each row, as the number of the word.
+
+    The words of the table stay in Arrow: as many as there are items, as Python strings they would
+    take ten times as much. Those that come later are few.
+    """
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         coded = column.combine_chunks().dictionary_encode()
-        self.words: list[str] = coded.dictionary.to_pylist()
-        self._number = {word: number for number, word in enumerate(self.words)}
+        self._first = coded.dictionary
+        self._first_numbers = RowNumbers(pa.chunked_array([self._first]))
+        self._later: list[str] = []
+        self._later_numbers: dict[str, int] = {}
         codes = pc.fill_null(coded.indices, NOTHING).to_numpy(zero_copy_only=False)
         self.codes = Numbers(codes.astype(np.int32))
+
+    def __len__(self) -> int:
+        """How many words there are."""
+        return len(self._first) + len(self._later)
+
+    def __iter__(self) -> Iterator[str]:
+        """The words, in the order of their numbers."""
+        yield from self._first.to_pylist()
+        yield from self._later
+
+    def word(self, number: int) -> str:
+        first = len(self._first)
+        return self._first[number].as_py() if number < first else self._later[number - first]
+
+    def number(self, word: str) -> int | None:
+        found = self._later_numbers.get(word)
+        return self._first_numbers.find(word) if found is None else found
 
     def put(self, row: int, word: str | None) -> None:
         self.codes.put(row, NOTHING if word is None else self._learn(word))
 
     def _learn(self, word: str) -> int:
-        number = self._number.setdefault(word, len(self.words))
-        if number == len(self.words):
-            self.words.append(word)
+        number = self.number(word)
+        if number is None:
+            number = len(self)
+            self._later.append(word)
+            self._later_numbers[word] = number
         return number
 
     def at(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
@@ -65,12 +92,19 @@ class Words:
 
     def equal(self, words: tuple[str, ...]) -> Mask:
         """bool [n]: whose word is one of these."""
-        wanted = [self._number[word] for word in words if word in self._number]
-        return np.isin(self.codes.values, wanted)
+        codes = self.codes.values
+        numbers = [n for n in map(self.number, words) if n is not None]
+        if len(numbers) == 1:
+            same: Mask = codes == numbers[0]
+            return same
+        found = np.zeros(len(self) + 1, bool)  # the last is that of NOTHING
+        found[numbers] = True
+        mask: Mask = found[codes]
+        return mask
 
     def where(self, holds: Callable[[str], bool]) -> Mask:
         """bool [n]: whose word is such a one. Each word is looked at once."""
         codes = self.codes.values
-        found = np.array([*map(holds, self.words), False])  # the last is that of NOTHING
+        found = np.array([*map(holds, self), False])  # the last is that of NOTHING
         mask: Mask = found[codes]
         return mask

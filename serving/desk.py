@@ -6,24 +6,44 @@ questions to the index are searched together. Every queue is bounded, every requ
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
+from model.errors import LookalikeError
 from model.pixels import Box
 from serving import limits
-from serving.batches import Batches, Overloaded, TooLate
+from serving.batches import Batches, Closed, Overloaded, TooLate
 from serving.embedder import Probabilities
-from serving.engine import Answer, Ask, Engine, Hit, Look
+from serving.engine import Ask, Engine, Found, Look
 from serving.index import Vectors
 from serving.metrics import Metrics
 from serving.rejected import unavailable
 from serving.selection import Wanted
 
-Given = TypeVar("Given")
 Made = TypeVar("Made")
 Seen = tuple[Vectors, Probabilities]  # [d] and [leaves]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of an engine, made where it is answered: to look an item up takes time too."""
+
+    engine: Engine
+    ask: Callable[[Engine], Ask]
+    item_id: str | None = None  # whose facts the reply has too
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was found, and the same as JSON."""
+
+    found: Found
+    hits: bytes
+    item: bytes | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Deadline:
@@ -51,7 +71,7 @@ class Desk:
             waiting=limits.MAX_PHOTOS,
             sizes=metrics.batches.labels("embed"),
         )
-        self._finds: Batches[tuple[Engine, Ask], list[Hit]] = Batches(
+        self._finds: Batches[Question, Reply] = Batches(
             "search",
             _find,
             most=limits.SEARCH_BATCH,
@@ -78,10 +98,10 @@ class Desk:
         self,
         engine: Engine,
         image: bytes,
-        wanted: Callable[[Seen], Wanted] | Wanted,
+        wanted: Wanted,
         box: Box | Literal["whole"] | None = None,
-    ) -> tuple[Answer, Seen]:
-        """What looks like a photo, and what the embedder saw.
+    ) -> tuple[Reply, Look, Probabilities]:
+        """What looks like a photo, what was looked at, and leaf odds [leaves].
 
         Raises BadImage as `Engine.look` does, Rejected under load.
         """
@@ -89,27 +109,21 @@ class Desk:
         times = [time.perf_counter()]
         look = await self._turn(self._decode(engine, image, box, deadline), deadline)
         times.append(time.perf_counter())
-        seen = await self._turn(self._embeds.ask((engine, look), deadline.left), deadline)
+        vector, odds = await self._turn(self._embeds.ask((engine, look), deadline.left), deadline)
         times.append(time.perf_counter())
-        ask = Ask(seen[0], wanted if isinstance(wanted, Wanted) else wanted(seen))
-        hits = await self._turn(self._finds.ask((engine, ask), deadline.left), deadline)
+        question = Question(engine, lambda _: Ask(vector, wanted))
+        reply = await self._turn(self._finds.ask(question, deadline.left), deadline)
         times.append(time.perf_counter())
         names = ("decode", "embed", "search")
         seconds = {name: times[n + 1] - times[n] for n, name in enumerate(names)}
-        answer = Answer(hits, engine.category(seen[1]), seconds, look.searched)
-        return answer, seen
+        return replace(reply, seconds=seconds), look, odds
 
-    async def find(self, engine: Engine, asks: Sequence[Ask]) -> list[Answer]:
-        """What is near to each vector. Raises Rejected under load."""
+    async def find(self, question: Question) -> Reply:
+        """What is near. Raises what the question raises, Rejected under load."""
         deadline = Deadline(self._seconds)
         started = time.perf_counter()
-        questions = [self._finds.ask((engine, ask), deadline.left) for ask in asks]
-        if len(questions) == 1:
-            found = [await self._turn(questions[0], deadline)]
-        else:
-            found = await self._turn(asyncio.gather(*questions), deadline)
-        seconds = {"search": time.perf_counter() - started}
-        return [Answer(hits, seconds=seconds) for hits in found]
+        reply = await self._turn(self._finds.ask(question, deadline.left), deadline)
+        return replace(reply, seconds={"search": time.perf_counter() - started})
 
     async def embed(self, engine: Engine, image: bytes, box: Box | None = None) -> Vectors:
         """The vector [d] of an item's photo: of the whole of it, or of what is in the box."""
@@ -126,7 +140,10 @@ class Desk:
     async def _decode(
         self, engine: Engine, image: bytes, box: Box | Literal["whole"] | None, deadline: Deadline
     ) -> Look:
-        future = self._decoders.submit(engine.look, image, box)
+        try:
+            future = self._decoders.submit(engine.look, image, box)
+        except RuntimeError:  # it was shut down
+            raise Closed("decode") from None
         try:
             async with asyncio.timeout(deadline.left):
                 return await asyncio.wrap_future(future)
@@ -136,6 +153,8 @@ class Desk:
     async def _turn(self, work: Awaitable[Made], deadline: Deadline) -> Made:
         try:
             return await work
+        except Closed:
+            raise _overloaded("ending") from None
         except Overloaded:
             raise _overloaded(f"with {limits.MAX_SEARCHES} questions") from None
         except TooLate:
@@ -151,27 +170,32 @@ def _overloaded(by: str) -> Exception:
 
 
 def _embed(questions: Sequence[tuple[Engine, Look]]) -> list[Seen]:
-    def work(engine: Engine, looks: Sequence[Look]) -> list[Seen]:
-        vectors, odds = engine.embed(looks)
-        return list(zip(vectors, odds, strict=True))
-
-    return _by_engine(questions, work)
-
-
-def _find(questions: Sequence[tuple[Engine, Ask]]) -> list[list[Hit]]:
-    return _by_engine(questions, lambda engine, asks: engine.find(asks))
+    answers: dict[int, Seen] = {}
+    for engine, numbers in _by_engine([engine for engine, _ in questions]).items():
+        vectors, odds = engine.embed([questions[number][1] for number in numbers])
+        answers |= dict(zip(numbers, zip(vectors, odds, strict=True), strict=True))
+    return [answers[number] for number in range(len(questions))]
 
 
-def _by_engine(
-    questions: Sequence[tuple[Engine, Given]],
-    work: Callable[[Engine, Sequence[Given]], Sequence[Made]],
-) -> list[Made]:
+def _find(questions: Sequence[Question]) -> list[Reply | Exception]:
+    replies: dict[int, Reply | Exception] = {}
+    for engine, numbers in _by_engine([question.engine for question in questions]).items():
+        asks: dict[int, Ask] = {}
+        for number in numbers:
+            try:
+                asks[number] = questions[number].ask(engine)
+            except LookalikeError as error:  # one unknown item is no reason to fail the others
+                replies[number] = error
+        for number, found in zip(asks, engine.find(list(asks.values())), strict=True):
+            item_id = questions[number].item_id
+            item = None if item_id is None else engine.items.encoded(engine.items.row(item_id))
+            replies[number] = Reply(found, engine.encoded(found), item)
+    return [replies[number] for number in range(len(questions))]
+
+
+def _by_engine(engines: Sequence[Engine]) -> dict[Engine, list[int]]:
     """While a bundle is swapped, the questions of one batch may be to two engines."""
     numbers: dict[Engine, list[int]] = {}
-    for number, (engine, _) in enumerate(questions):
+    for number, engine in enumerate(engines):
         numbers.setdefault(engine, []).append(number)
-    answers: dict[int, Made] = {}
-    for engine, some in numbers.items():
-        made = work(engine, [questions[number][1] for number in some])
-        answers |= dict(zip(some, made, strict=True))
-    return [answers[number] for number in range(len(questions))]
+    return numbers

@@ -28,6 +28,7 @@ from serving.items import Items
 from serving.live_index import LiveIndex
 from serving.localiser import Localiser
 from serving.selection import Wanted, choose
+from serving.shown import answer
 
 FETCHED_PER_RESULT = 5  # candidates, where not every near one is shown
 WIDER = 4  # times as many where that is too few
@@ -35,6 +36,7 @@ MAX_FETCHED = 2000
 NEAREST = Wanted()
 
 Hit = dict[str, Any]
+Found = list[tuple[int, float]]  # rows and scores, best first
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ class Engine:
         decoded = time.perf_counter()
         vectors, odds = self.embed([look])
         embedded = time.perf_counter()
-        (hits,) = self.find([Ask(vectors[0], wanted)])
+        (found,) = self.find([Ask(vectors[0], wanted)])
         return Answer(
-            hits=hits,
+            hits=self.hits(found),
             category=self.category(odds[0]),
             seconds={
                 "decode": decoded - started,
@@ -144,30 +146,38 @@ class Engine:
         """Items that look like this item, without itself. Raises UnknownItem."""
         wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
         started = time.perf_counter()
-        (hits,) = self.find([self.ask(item_id, wanted)])
-        return Answer(hits, seconds={"search": time.perf_counter() - started})
+        (found,) = self.find([self.ask(item_id, wanted)])
+        return Answer(self.hits(found), seconds={"search": time.perf_counter() - started})
 
     def ask(self, item_id: str, wanted: Wanted) -> Ask:
         """The question for what looks like an item. Raises UnknownItem."""
         row = self.items.row(item_id)
         return Ask(self.index.vector(row), wanted, frozenset((row,)))
 
-    def find(self, asks: Sequence[Ask]) -> list[list[Hit]]:
-        """Items for each question, best first; questions of one filter are searched together."""
-        found: list[dict[int, float]] = [{} for _ in asks]
+    def find(self, asks: Sequence[Ask]) -> list[Found]:
+        """Rows and scores for each question, best first; those of one filter searched together."""
+        found: list[Found] = [[] for _ in asks]
         for step in range(max((1 + len(ask.wanted.fallbacks) for ask in asks), default=0)):
             by_filter: dict[Filter, list[int]] = {}
             for number, ask in enumerate(asks):
-                if len(found[number]) < ask.wanted.k:
-                    filters = (ask.wanted.filter, *ask.wanted.fallbacks)
-                    for wanted in filters[step : step + 1]:
-                        by_filter.setdefault(wanted, []).append(number)
+                filters = ask.wanted.filters[step : step + 1]
+                if filters and len(found[number]) < ask.wanted.k:
+                    by_filter.setdefault(filters[0], []).append(number)
             for wanted, numbers in by_filter.items():
                 allowed = self.items.allowed(wanted)
-                answers = self._nearest_of([asks[number] for number in numbers], allowed)
-                for number, answer in zip(numbers, answers, strict=True):
-                    _fill_up(found[number], answer, asks[number].wanted.k)
-        return [self._hits(each) for each in found]
+                former = [found[number] for number in numbers]
+                answers = self._filled([asks[number] for number in numbers], former, allowed)
+                for number, filled in zip(numbers, answers, strict=True):
+                    found[number] = filled
+        return found
+
+    def hits(self, found: Found) -> list[Hit]:
+        return [{**self.items.shown(row), "score": round(score, 4)} for row, score in found]
+
+    def encoded(self, found: Found) -> bytes:
+        """The hits as JSON."""
+        rows, scores = [row for row, _ in found], [score for _, score in found]
+        return answer(list(map(self.items.head, rows)), scores)
 
     def nearest(
         self, queries: Vectors, k: int, allowed: Mask | None = None
@@ -198,8 +208,11 @@ class Engine:
     def put(self, item: Item, vector: Vectors | None = None, image: str | None = None) -> None:
         """Have an item found from now on, by the vector [d] of a new photo or by that it has.
 
-        `image`: where that photo is. Raises BadInput for a new item without a vector.
+        `image`: where that photo is. Raises BadInput for a new item without a vector, and for a
+        vector that is none of this bundle's space.
         """
+        if vector is not None:
+            self.index.check(vector[None])
         with self._changing:
             row = self.items.find(item.item_id)
             if vector is None:
@@ -222,36 +235,44 @@ class Engine:
                 self.items.point(item_id, None)
                 self.index.change(np.empty((0, self.index.vectors.shape[1]), np.float32), [row])
 
-    def _nearest_of(
-        self, asks: Sequence[Ask], allowed: Mask | None
-    ) -> list[list[tuple[int, float]]]:
-        """For each question rows and scores, as it wants them."""
-        queries: Vectors = np.stack([ask.vector for ask in asks])
-        fetched = max(map(_fetched, asks))
-        most = self.index.rows
-        answers: list[list[tuple[int, float]]] = [[] for _ in asks]
-        short = np.arange(len(asks))
-        while len(short):
-            rows, scores = self.index.search(queries[short], fetched, allowed)
-            done = []
-            for number, its_rows, its_scores in zip(short.tolist(), rows, scores, strict=True):
-                answers[number] = self._chosen(asks[number], its_rows, its_scores)
-                enough = len(answers[number]) >= asks[number].wanted.k
-                # What comes after the last is below the bound too.
-                done.append(enough or (its_scores[-1:] < asks[number].wanted.min_score).any())
-            if fetched >= min(most, MAX_FETCHED) or rows.shape[1] < fetched:
-                break
-            short, fetched = short[~np.array(done)], min(WIDER * fetched, most, MAX_FETCHED)
+    def _filled(
+        self, asks: Sequence[Ask], former: Sequence[Found], allowed: Mask | None
+    ) -> list[Found]:
+        """What was found for each question, and behind it the nearest, as the question wants them.
+
+        A question looks at as many candidates as it would alone, whatever it is searched with.
+        """
+        fetched, most = [*map(_fetched, asks)], min(self.index.rows, MAX_FETCHED)
+        answers = [*former]
+        short = list(range(len(asks)))
+        while short:
+            queries: Vectors = np.stack([asks[number].vector for number in short])
+            counts = [fetched[number] for number in short]
+            rows, scores = self.index.search(queries, max(counts), allowed)
+            left = []
+            for number, count, row, score in zip(
+                short, counts, rows.tolist(), scores.tolist(), strict=True
+            ):
+                ask = asks[number]
+                answers[number] = self._chosen(ask, former[number], row[:count], score[:count])
+                # Nothing after a score below the bound is above it.
+                ended = len(score) < count or score[count - 1] < ask.wanted.min_score
+                if len(answers[number]) < ask.wanted.k and not ended and count < most:
+                    left.append(number)
+                    fetched[number] = min(WIDER * count, most)
+            short = left
         return answers
 
-    def _chosen(self, ask: Ask, rows: Rows, scores: Vectors) -> list[tuple[int, float]]:
+    def _chosen(self, ask: Ask, former: Found, rows: list[int], scores: list[float]) -> Found:
         wanted = ask.wanted
-        found = [
+        known = ask.but | {row for row, _ in former}
+        new = [
             (row, score)
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-            if row != MISSING and row not in ask.but and score >= wanted.min_score
+            for row, score in zip(rows, scores, strict=True)
+            if row not in known and row != MISSING and score >= wanted.min_score
         ]
-        if wanted.is_plain or not found:
+        found = [*former, *new]
+        if wanted.is_plain or not new:
             return found[: wanted.k]
         near = np.array([row for row, _ in found])
         places = choose(
@@ -259,15 +280,9 @@ class Engine:
             self.items.products.at(near),
             self.index.vectors_of(near),
             wanted,
+            taken=len(former),
         )
         return [found[place] for place in places]
-
-    def _hits(self, found: Mapping[int, float]) -> list[Hit]:
-        items = self.items.shown(list(found))
-        return [
-            {**item, "score": round(score, 4)}
-            for item, score in zip(items, found.values(), strict=True)
-        ]
 
     def _odds_today(self, odds: Vectors) -> Vectors:
         # The last is of leaves that are no category any more.
@@ -278,12 +293,6 @@ class Engine:
 def _fetched(ask: Ask) -> int:
     k = ask.wanted.k + len(ask.but)
     return k if ask.wanted.is_plain else FETCHED_PER_RESULT * k
-
-
-def _fill_up(found: dict[int, float], answer: Sequence[tuple[int, float]], k: int) -> None:
-    for row, score in answer:
-        if len(found) < k:
-            found.setdefault(row, score)
 
 
 def _load_localiser(bundle: Bundle, threads: int) -> Localiser | None:

@@ -1,5 +1,6 @@
 """Which items a query may find: by category, brand, price, stock and attributes."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model.taxonomy import SEPARATOR
@@ -24,6 +25,7 @@ class Filter:
 EVERY = Filter()
 
 
-def is_within(path: str, category: str) -> bool:
-    """Is the category of this path that one, or below it?"""
-    return path == category or path.startswith(category + SEPARATOR)
+def within(categories: Sequence[str]) -> Callable[[str], bool]:
+    """Is the category of a path one of these, or below one?"""
+    same, below = frozenset(categories), tuple(each + SEPARATOR for each in categories)
+    return lambda path: path in same or path.startswith(below)

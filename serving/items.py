@@ -1,24 +1,21 @@
 """The items of a bundle and what changed since: by id, by row, and those that a filter allows."""
 
-from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from model.errors import LookalikeError
 from serving.columns import Mask, Numbers, Words
-from serving.filters import EVERY, Filter, is_within
+from serving.filters import EVERY, Filter, within
 from serving.item import Item
 from serving.row_numbers import RowNumbers
+from serving.shown import SHOWN, Facts, Heads, facts_of, head, without_score
 
-SHOWN = ("item_id", "product_id", "title", "brand", "category", "price", "currency", "in_stock")
 CACHED_FILTERS = 16
-CACHED_ITEMS = 100_000  # as they are shown; some 100 MB when full
-
-Facts = dict[str, Any]
 
 
 class UnknownItem(LookalikeError):
@@ -35,14 +32,18 @@ class Items:
         self._live: dict[str, int | None] = {}  # rows of ids that changed; None: gone
         self._changed: dict[int, Item] = {}
         self._photos: dict[int, str] = {}
-        self._shown: dict[int, Facts] = {}
+        self._heads = Heads(table)
+        self._changed_heads: dict[int, bytes] = {}
         self.categories = Words(table["category"])
         self.brands = Words(table["brand"])
         self.products = Words(table["product_id"])
         self.prices = Numbers(_numbers(table["price"]))
         self.in_stock = Numbers(table["in_stock"].to_numpy().astype(bool))
+        self._stand = Numbers(np.ones(table.num_rows, bool))  # rows that stand for an id
+        self._attribute_names = _attribute_names(table)
         self._attributes: dict[str, Words] = {}
         self._masks: dict[Filter, tuple[int, Mask]] = {}
+        self._facets: dict[int, tuple[int, Facts]] = {}
         self._changes = 0
         self._lock = Lock()
 
@@ -81,16 +82,26 @@ class Items:
             self.prices.put(row, item.amount)
             for name, words in self._attributes.items():
                 words.put(row, item.attributes.get(name))
+            self._attribute_names |= item.attributes.keys()
+            if row == len(self):
+                self._stand.put(row, False)
             self._changed[row] = item
             if image is not None:
                 self._photos[row] = image
-            self._shown.pop(row, None)
+            self._changed_heads[row] = head(item.model_dump() | {"product_id": item.product})
             self.in_stock.put(row, item.in_stock)  # the last: it says how many rows there are
             self._changes += 1
 
     def point(self, item_id: str, row: int | None) -> None:
         """The row that stands for an id from now on; None: no row does."""
-        self._live[item_id] = row
+        with self._lock:
+            former = self.find(item_id)
+            self._live[item_id] = row
+            if former is not None:
+                self._stand.put(former, False)
+            if row is not None:
+                self._stand.put(row, True)
+            self._changes += 1
 
     def item(self, row: int) -> Item:
         """All that is known of it."""
@@ -104,55 +115,41 @@ class Items:
         """Where the item's photo is: a path relative to the root, or a URI."""
         return self._photos.get(row) or str(self._images[row].as_py())
 
-    def shown(self, rows: Sequence[int]) -> list[Facts]:
-        """What an answer tells of them; not to be changed."""
-        missing = [row for row in rows if row not in self._shown]
-        if missing:
-            self._look_up(missing)
-        return [self._shown.get(row) or self._facts(row) for row in rows]
+    def image_of(self, item_id: str) -> str | None:
+        row = self.find(item_id)
+        return None if row is None else self.image(row)
 
-    def _look_up(self, rows: list[int]) -> None:
-        if len(self._shown) > CACHED_ITEMS:
-            self._shown.clear()
-        known = [row for row in rows if row not in self._changed and row < self.table.num_rows]
-        facts = self.table.select(SHOWN).take(pa.array(known, pa.int32())).to_pylist()
-        found = dict(zip(known, facts, strict=True))
-        with self._lock:
-            for row in rows:
-                self._shown[row] = self._facts(row) if row in self._changed else found[row]
+    def shown(self, row: int) -> Facts:
+        """What an answer tells of it."""
+        return facts_of(self.head(row))
 
-    def _facts(self, row: int) -> Facts:
-        if row not in self._changed:
-            return self.table.select(SHOWN).slice(row, 1).to_pylist()[0]  # type: ignore[no-any-return]
-        item = self._changed[row]
-        facts = item.model_dump(include=set(SHOWN))
-        return {name: facts[name] for name in SHOWN} | {"product_id": item.product}
+    def head(self, row: int) -> bytes:
+        """The same as JSON that waits for its score."""
+        return self._changed_heads.get(row) or self._heads[row]
+
+    def encoded(self, row: int) -> bytes:
+        """The same as JSON."""
+        return without_score(self.head(row))
 
     def allowed(self, wanted: Filter) -> Mask | None:
         """bool [rows] of what the filter allows; None where that is all. Not to be changed."""
         if wanted == EVERY:
             return None
-        changes = self._changes
-        held = self._masks.get(wanted)
-        if held is not None and held[0] == changes:
-            return held[1]
-        mask = self._mask(wanted)
         with self._lock:
-            if len(self._masks) >= CACHED_FILTERS:
+            held = self._masks.pop(wanted, None)
+            if held is None or held[0] != self._changes:
+                held = self._changes, self._mask(wanted)
+            self._masks[wanted] = held  # the last of them: it was asked for just now
+            if len(self._masks) > CACHED_FILTERS:
                 self._masks.pop(next(iter(self._masks)))
-            self._masks[wanted] = changes, mask
-        return mask
+        return held[1]
 
     def _mask(self, wanted: Filter) -> Mask:
         masks = []
         if wanted.in_stock is not None:
             masks.append(self.in_stock.values == wanted.in_stock)
         if wanted.categories:
-            masks.append(
-                self.categories.where(
-                    lambda path: any(is_within(path, category) for category in wanted.categories)
-                )
-            )
+            masks.append(self.categories.where(within(wanted.categories)))
         if wanted.brands:
             masks.append(self.brands.equal(wanted.brands))
         if wanted.min_price is not None:
@@ -160,16 +157,25 @@ class Items:
         if wanted.max_price is not None:
             masks.append(self.prices.values <= wanted.max_price)
         for name, value in wanted.attributes:
-            masks.append(self._words_of(name).equal((value,)))
+            masks.append(self._has_attribute(name, value))
         if wanted.not_product is not None:
             masks.append(~self.products.equal((wanted.not_product,)))
-        n = min(map(len, masks))  # a row may come in the meantime
-        found: Mask = np.logical_and.reduce([mask[:n] for mask in masks])
+        found: Mask = np.logical_and.reduce(masks)
         return found
 
-    def facets(self, most: int) -> dict[str, Any]:
-        """How many items each category and each of the commonest brands has, and their prices."""
-        there = self._there()
+    def facets(self, most: int) -> Facts:
+        """How many items each category and each of the commonest brands has, and their prices.
+
+        Not to be changed.
+        """
+        with self._lock:
+            held = self._facets.get(most)
+            if held is None or held[0] != self._changes:
+                held = self._facets[most] = self._changes, self._count(most)
+        return held[1]
+
+    def _count(self, most: int) -> Facts:
+        there = np.flatnonzero(self._stand.values)
         prices = self.prices.values[there]
         prices = prices[~np.isnan(prices)]
         return {
@@ -181,26 +187,19 @@ class Items:
             },
         }
 
-    def _there(self) -> npt.NDArray[np.int64]:
-        """Rows that stand for an id."""
-        gone = np.zeros(len(self), bool)
-        for item_id, row in list(self._live.items()):
-            former = self._rows.find(item_id)
-            if former is not None and former != row:
-                gone[former] = True
-        stand = {row for row in self._live.values() if row is not None}
-        new = range(self.table.num_rows, len(gone))
-        gone[[row for row in new if row not in stand]] = True
-        return np.flatnonzero(~gone)
+    def _has_attribute(self, name: str, value: str) -> Mask:
+        """A name that no item has gets no column: whoever asks could ask for any number."""
+        if name not in self._attribute_names:
+            return np.zeros(len(self), bool)
+        return self._words_of(name).equal((value,))
 
     def _words_of(self, name: str) -> Words:
         """An attribute as a column, made when it is asked for the first time."""
         if name not in self._attributes:
-            with self._lock:
-                words = Words(_attribute(self.table, name))
-                for row in sorted(self._changed):
-                    words.put(row, self._changed[row].attributes.get(name))
-                self._attributes[name] = words
+            words = Words(_attribute(self.table, name))
+            for row in sorted(self._changed):
+                words.put(row, self._changed[row].attributes.get(name))
+            self._attributes[name] = words
         return self._attributes[name]
 
 
@@ -210,17 +209,20 @@ def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return numbers
 
 
+def _attribute_names(table: pa.Table) -> set[str]:
+    """Older bundles have no attributes."""
+    if "attributes" not in table.schema.names:
+        return set()
+    return {
+        name for chunk in table["attributes"].chunks for name in chunk.keys.unique().to_pylist()
+    }
+
+
 def _attribute(table: pa.Table, name: str) -> pa.ChunkedArray:
     """The value of one attribute in each row; null where there is none."""
-    values = np.full(table.num_rows, None, object)
-    if "attributes" in table.schema.names:
-        column = table["attributes"].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0)
-        rows = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
-        named = column.keys.to_numpy(zero_copy_only=False) == name
-        values[rows[named]] = column.items.to_numpy(zero_copy_only=False)[named]
-    return pa.chunked_array([pa.array(values, pa.string())])
+    if "attributes" not in table.schema.names:
+        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+    return pc.map_lookup(table["attributes"], pa.scalar(name), "last")
 
 
 def _counts(
@@ -228,10 +230,10 @@ def _counts(
 ) -> list[dict[str, Any]]:
     """The words of these rows, the commonest first; rows without one are not counted."""
     codes = words.at(rows)
-    counts = np.bincount(codes[codes >= 0], minlength=len(words.words))
+    counts = np.bincount(codes[codes >= 0], minlength=len(words))
     order = np.argsort(-counts, kind="stable")[:most]
     return [
-        {"name": words.words[number], "count": int(counts[number])}
+        {"name": words.word(int(number)), "count": int(counts[number])}
         for number in order
         if counts[number]
     ]

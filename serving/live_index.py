@@ -93,12 +93,7 @@ class LiveIndex:
 
         Raises BadInput for vectors of another width, NaN, and rows that were never given.
         """
-        check_vectors(vectors)
-        if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
-            raise BadInput(
-                f"Wrong vectors for this index. Expected [m, {self.vectors.shape[1]}]. "
-                f"Received: {list(vectors.shape)}."
-            )
+        self.check(vectors)
         with self._lock:
             first, dropped = self.rows, np.asarray(drop, np.int32)
             if ((dropped < 0) | (dropped >= first)).any():
@@ -109,6 +104,15 @@ class LiveIndex:
             delta = self._longer(vectors)
             self._state = _State(delta, np.union1d(self._state.gone, dropped).astype(np.int32))
         return np.arange(first, first + len(vectors), dtype=np.int32)
+
+    def check(self, vectors: Vectors) -> None:
+        """Raises BadInput for vectors that this index cannot take."""
+        check_vectors(vectors)
+        if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
+            raise BadInput(
+                f"Wrong vectors for this index. Expected [m, {self.vectors.shape[1]}]. "
+                f"Received: {list(vectors.shape)}."
+            )
 
     def _longer(self, vectors: Vectors) -> Vectors:
         """The delta with `vectors` behind it. Searches that run keep the view that they have."""

@@ -93,8 +93,19 @@ class Metrics:
         self.empty = Counter(
             "lookalike_empty_answers", "Answers without a single item.", registry=registry
         )
-        for stage in STAGES:
-            self.stages.labels(stage)
+        self.freshness = Histogram(
+            "lookalike_change_seconds",
+            "From the commit of a change of an item until it is found.",
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.delta = Gauge(
+            "lookalike_delta_rows", "Rows that came or went since the bundle.", registry=registry
+        )
+        self.lost_changes = Counter(
+            "lookalike_lost_changes", "Changes that could not be applied.", registry=registry
+        )
+        self._stage = {stage: self.stages.labels(stage) for stage in STAGES}
         for reason in REASONS:
             self.rejected_images.labels(reason)
         for code in SHED_CODES:
@@ -103,11 +114,15 @@ class Metrics:
     def queue(self, stage: str, length: Callable[[], float]) -> None:
         self.queued.labels(stage).set_function(length)
 
-    def answered(self, seconds: Mapping[str, float], *, empty: bool) -> None:
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """Of one request, in each stage."""
         for stage, spent in seconds.items():
-            self.stages.labels(stage).observe(spent)
-        if empty:
-            self.empty.inc()
+            self._stage[stage].observe(spent)
+
+    def changed(self, seconds: float, rows: int) -> None:
+        """A change of an item is found now; so many rows came or went."""
+        self.freshness.observe(seconds)
+        self.delta.set(rows)
 
     def serving(self, digest: str, version: str, items: int, age: Callable[[], float]) -> None:
         self.bundle.clear()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from model.pixels import MAX_IMAGE_BYTES, REASONS
+from serving.item import Item
 from serving.limits import (
     DEFAULT_K,
     DEFAULT_SAMPLE,
@@ -137,7 +138,8 @@ def _item_paths() -> Schema:
             "What is known of an item",
             [ITEM_ID],
             {"200": _json("ItemAnswer", stamped=True), **_errors(404, 422, 503)},
-        ),
+        )
+        | _changes(),
         f"{item}/similar": _get(
             "similar",
             "Items that look like an item, without itself",
@@ -163,6 +165,30 @@ def _item_paths() -> Schema:
             "image", "The item's photo", [ITEM_ID], {"200": photo, **_errors(404, 422, 503)}
         ),
     }
+
+
+def _changes() -> Schema:
+    """How operators change an item. It is on the disk, and found, when it is acknowledged."""
+    changed = {"200": _json("Changed", stamped=True)}
+    item = _ref("ItemFacts")
+    photo = {"type": "string", "format": "binary", "maxLength": MAX_IMAGE_BYTES}
+    form = {
+        "type": "object",
+        "required": ["item"],
+        "properties": {"item": {**item, "description": "JSON."}, "image": photo},
+    }
+    content = {"application/json": {"schema": item}, "multipart/form-data": {"schema": form}}
+    put = _post(
+        "putItem",
+        "Add an item with its photo, or change what is known of one",
+        [ITEM_ID],
+        content,
+        {**changed, **_errors(400, 408, 413, 415, 422, 503)},
+    )
+    delete = _get(
+        "deleteItem", "Have an item found no more", [ITEM_ID], {**changed, **_errors(404, 422, 503)}
+    )
+    return {"put": put["post"], "delete": delete["get"]}
 
 
 def _wanted() -> list[Schema]:
@@ -252,11 +278,26 @@ def _schemas() -> Schema:
         "VectorAnswer": _record(**answered, hits=hits),
         "BatchAnswer": _record(**answered, answers={"type": "array", "items": found}),
         "ItemAnswer": _record(**answered, item=_record(**item, attributes=attributes)),
+        "ItemFacts": _facts(),
+        "Changed": _record(
+            **answered,
+            item_id=_typed("string"),
+            sequence=_typed("integer"),
+            at={"type": "string", "format": "date-time"},
+            deleted=_typed("boolean"),
+        ),
         "Facets": _record(**answered, categories=count, brands=count, price=price),
         "SimilarAnswer": _record(**answered, item=_ref("Item"), hits=hits),
         "Sample": _record(**answered, items=_list("Item")),
         "Bundle": _bundle(),
     }
+
+
+def _facts() -> Schema:
+    """Pydantic's own description of what is accepted."""
+    facts = Item.model_json_schema()
+    facts["required"].remove("item_id")  # it stands in the path
+    return facts
 
 
 def _name() -> Schema:

@@ -17,6 +17,7 @@ from serving.selection import Wanted
 
 SIDE = r"[1-9][0-9]{0,4}"  # pixels; far longer than any photo
 BOX = rf"([0-9]{{1,5}}),([0-9]{{1,5}}),({SIDE}),({SIDE})"
+REAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TRUTH: Mapping[str, bool] = {"true": True, "false": False}
 FILTERS = ("category", "brand", "min_price", "max_price", "in_stock", "attribute")
 SELECTION = ("per_product", "collapse", "diversity", "min_score")
@@ -52,13 +53,21 @@ def read_wanted(request: Request, *others: str) -> Wanted:
 
 def read_filter(given: QueryParams) -> Filter:
     return Filter(
-        categories=tuple(normalise(path) for path in _texts(given, "category")),
+        categories=tuple(_paths(_texts(given, "category"))),
         brands=_texts(given, "brand"),
         min_price=_real(given, "min_price", 0, math.inf),
         max_price=_real(given, "max_price", 0, math.inf),
         in_stock=_truth(given, "in_stock"),
         attributes=tuple(_attributes(_texts(given, "attribute"))),
     )
+
+
+def read_category(request: Request) -> str | None:
+    """The one category that a seller may name. Raises Rejected."""
+    found = read_filter(request.query_params).categories
+    if len(found) > 1:
+        raise _invalid("category", "one of them", f"{len(found)} values")
+    return found[0] if found else None
 
 
 def read_number(request: Request, name: str, default: int, most: int) -> int:
@@ -97,6 +106,14 @@ def _texts(given: QueryParams, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def _paths(texts: Iterable[str]) -> Iterable[str]:
+    for text in texts:
+        path = normalise(text)
+        if not path:
+            raise _invalid("category", "a path as `Top > Middle > Leaf`", text)
+        yield path
+
+
 def _attributes(texts: Iterable[str]) -> Iterable[tuple[str, str]]:
     for text in texts:
         name, colon, value = text.partition(":")
@@ -118,10 +135,7 @@ def _real(given: QueryParams, name: str, least: float, most: float) -> float | N
     text = given.get(name)
     if text is None:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text) if REAL.fullmatch(text) else math.nan
     if not least <= value <= most or math.isinf(value):
         span = f"{least:g} to {most:g}" if math.isfinite(most) else f"at least {least:g}"
         raise _invalid(name, f"a number, {span}", text)

@@ -13,6 +13,7 @@ import re
 import shutil
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,8 +23,7 @@ import orjson
 import structlog
 
 from model.errors import LookalikeError
-from model.pixels import upright
-from serving.engine import Answer
+from model.pixels import Box, upright
 from serving.limits import QUERY_PHOTO_DAYS, QUERY_PHOTOS_A_DAY
 
 FOLDER = "queries"
@@ -40,7 +40,8 @@ class Query:
 
     photo: bytes
     bundle: str
-    answer: Answer
+    box: Box
+    item_ids: list[str]
 
 
 class QueryPhotos:
@@ -53,11 +54,11 @@ class QueryPhotos:
         if share:
             threading.Thread(target=self._work, name="query-photos", daemon=True).start()
 
-    def offer(self, photo: bytes, bundle: str, answer: Answer) -> None:
+    def offer(self, query: Callable[[], Query]) -> None:
         """Keep it, or not; returns at once."""
         if self.share and random.random() < self.share:
             try:
-                self._waiting.put_nowait(Query(photo, bundle, answer))
+                self._waiting.put_nowait(query())
             except Full:
                 log.info("query_photo.skipped", waiting=WAITING)
 
@@ -78,12 +79,12 @@ def keep(folder: Path, query: Query, now: datetime) -> bool:
         forget(folder, now.date())
     if sum(path.suffix == ".json" for path in day.iterdir()) >= QUERY_PHOTOS_A_DAY:
         return False
-    name, searched = day / uuid.uuid4().hex, query.answer.searched
+    name = day / uuid.uuid4().hex
     facts = {
         "at": now,
         "bundle": query.bundle,
-        "box": list(searched.box) if searched else None,
-        "item_ids": [hit["item_id"] for hit in query.answer.hits],
+        "box": list(query.box),
+        "item_ids": query.item_ids,
     }
     name.with_suffix(".jpg").write_bytes(_bare(query.photo))
     name.with_suffix(".json").write_bytes(orjson.dumps(facts))

@@ -1,14 +1,16 @@
 """HTTP: a photo, an item or a vector in, similar items out. Plain Starlette, inside BentoML."""
 
+import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
@@ -23,18 +25,19 @@ from model.errors import BadImage, BadInput
 from serving import limits, use_cases
 from serving.access import Access
 from serving.bodies import read_json, read_photo
+from serving.catalogue_routes import CatalogueApi
 from serving.champion import Champion, Loaded
-from serving.desk import Desk
+from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import Answer, Ask, Searched
+from serving.engine import Ask, Engine, Look, Searched
 from serving.index import Vectors
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
 from serving.items import UnknownItem
 from serving.metrics import METRICS_TYPE
 from serving.openapi import document
-from serving.parameters import check_names, read_box, read_filter, read_number, read_wanted
-from serving.query_photos import QueryPhotos
+from serving.parameters import check_names, read_box, read_category, read_number, read_wanted
+from serving.query_photos import Query, QueryPhotos
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
@@ -48,6 +51,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 def create_app(champion: Champion) -> Starlette:
     """The whole site over the bundle that `champion` keeps. The caller starts and stops it."""
     api = Api(champion)
+    catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
     item = "/v1/items/{item_id:item}"
@@ -66,6 +70,8 @@ def create_app(champion: Champion) -> Starlette:
             Route("/v1/facets", api.facets),
             Route("/v1/bundle", api.bundle),
             Route(item, api.item),
+            Route(item, catalogue.put, methods=["PUT"]),
+            Route(item, catalogue.delete, methods=["DELETE"]),
             Route("/livez", api.livez),
             Route("/readyz", api.readyz),
             Route("/metrics", api.metrics),
@@ -108,63 +114,64 @@ class Api:
         self._champion = champion
         self._metrics = champion.metrics
         serve = champion.settings.serve
-        self._desk = Desk(serve.timeout_seconds, champion.metrics)
+        self.desk = Desk(serve.timeout_seconds, champion.metrics)
         self._kept = QueryPhotos(champion.settings.root, serve.sample_queries)
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted, box = read_wanted(request, "box"), read_box(request)
-        loaded = self._loaded()
-        with self._desk.place():
+        loaded = self.loaded()
+        with self.desk.place():
             photo = await read_photo(request)
-            answer, _ = await self._desk.photo(loaded.engine, photo, wanted, box)
-        self._kept.offer(photo, loaded.digest, answer)
-        body = {"searched": shown(answer.searched), "category": answer.category}
-        body |= {"hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+            reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
+        self._keep(photo, loaded, look, reply)
+        body = {"searched": shown(look.searched), "category": loaded.engine.category(odds)}
+        return self._answered(loaded, body, reply, started)
 
     async def search_vector(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self._loaded()
-        body = await read_json(request)
-        ask = Ask(read_vector(body, loaded), wanted)
-        (answer,) = await self._desk.find(loaded.engine, [ask])
-        return self._answered(loaded, {"hits": answer.hits}, answer, started)
+        loaded = self.loaded()
+        ask = Ask(read_vector(await read_json(request), loaded), wanted)
+        reply = await self.desk.find(Question(loaded.engine, lambda _: ask))
+        return self._answered(loaded, {}, reply, started)
 
     async def search_batch(self, request: Request) -> Response:
         """What looks like each of some items. Ids that are not there have null."""
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         ids = read_ids(await read_json(request))
-        items = loaded.engine.items
-        known = [name for name in ids if items.find(name) is not None]
-        asks = {name: loaded.engine.ask(name, wanted) for name in known}
-        answers = await self._desk.find(loaded.engine, list(asks.values())) if asks else []
-        hits = dict(zip(asks, (answer.hits for answer in answers), strict=True))
-        body = {"answers": [{"item_id": name, "hits": hits.get(name)} for name in ids]}
-        return self._answered(loaded, body, answers[0] if answers else Answer([]), started)
+        asked = [self.desk.find(about(loaded, name, wanted)) for name in ids]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, UnknownItem):
+                raise reply
+        answers = [
+            {
+                "item_id": name,
+                "hits": orjson.Fragment(reply.hits) if isinstance(reply, Reply) else None,
+            }
+            for name, reply in zip(ids, replies, strict=True)
+        ]
+        return self._stamped(loaded, {"answers": answers}, {}, started)
 
     async def listing(self, request: Request) -> Response:
         """What a photo of a new listing is, and what is sold beside it."""
         started = time.perf_counter()
         check_names(request, "k", "box", "category")
         box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        named_category = read_filter(request.query_params).categories[:1]
-        loaded = self._loaded()
-        wanted = use_cases.neighbours(named_category[0] if named_category else None, k)
-        with self._desk.place():
+        loaded = self.loaded()
+        wanted = use_cases.neighbours(read_category(request), k)
+        with self.desk.place():
             photo = await read_photo(request)
-            answer, (_, odds) = await self._desk.photo(loaded.engine, photo, wanted, box)
-        self._kept.offer(photo, loaded.digest, answer)
-        guess = loaded.engine.classify(odds, answer.hits)
-        body = {"searched": shown(answer.searched), **guess, "hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+            reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
+        self._keep(photo, loaded, look, reply)
+        guess = loaded.engine.classify(odds, loaded.engine.hits(reply.found))
+        return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
 
     async def similar(self, request: Request) -> Response:
-        wanted = read_wanted(request)
-        return await self._of_item(request, lambda item: wanted)
+        return await self._of_item(request, read_wanted(request))
 
     async def substitutes(self, request: Request) -> Response:
         return await self._use_case(request, use_cases.substitutes)
@@ -174,33 +181,33 @@ class Api:
 
     async def variants(self, request: Request) -> Response:
         check_names(request)
-        return await self._of_item(request, lambda item: use_cases.variants())
+        return await self._of_item(request, use_cases.variants())
 
     async def item(self, request: Request) -> Response:
         check_names(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         items = loaded.engine.items
         row = items.row(request.path_params["item_id"])
-        body = items.shown([row])[0] | {"attributes": items.item(row).attributes}
+        body = items.shown(row) | {"attributes": items.item(row).attributes}
         return Json({"bundle": named(loaded), "item": body}, headers=stamp(loaded) | NO_STORE)
 
     async def sample(self, request: Request) -> Response:
         """Some items to begin with: any, but the same ones as long as the bundle is the same."""
         check_names(request, "limit")
         limit = read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
-        loaded = self._loaded()
+        loaded = self.loaded()
         return Json({"bundle": named(loaded), "items": various(loaded, limit)})
 
     async def facets(self, request: Request) -> Response:
         """What can be filtered by, and how many items each value has."""
         check_names(request)
-        loaded = self._loaded()
+        loaded = self.loaded()
         found = await run_in_threadpool(loaded.engine.items.facets, MAX_FACETS)
         return Json({"bundle": named(loaded), **found}, headers=stamp(loaded))
 
     async def image(self, request: Request) -> Response:
         check_names(request)
-        items = self._loaded().engine.items
+        items = self.loaded().engine.items
         location = items.image(items.row(request.path_params["item_id"]))
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
@@ -210,7 +217,7 @@ class Api:
 
     async def bundle(self, _: Request) -> Response:
         pending = self._champion.pending
-        loaded = self._loaded()
+        loaded = self.loaded()
         manifest, entry = loaded.engine.bundle.manifest, loaded.entry
         facts = {name: manifest.get(name) for name in ("space_id", "pixel_spec", "index")}
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
@@ -223,7 +230,7 @@ class Api:
         return Json({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        self._loaded()
+        self.loaded()
         return Json({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
@@ -235,23 +242,28 @@ class Api:
     async def page(self, _: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
+    def _keep(self, photo: bytes, loaded: Loaded, look: Look, reply: Reply) -> None:
+        def query() -> Query:
+            ids = [hit["item_id"] for hit in loaded.engine.hits(reply.found)]
+            return Query(photo, loaded.digest, look.searched.box, ids)
+
+        self._kept.offer(query)
+
     async def _use_case(self, request: Request, case: Callable[[Item, int], Wanted]) -> Response:
         check_names(request, "k")
         k = read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
         return await self._of_item(request, lambda item: case(item, k))
 
-    async def _of_item(self, request: Request, case: Callable[[Item], Wanted]) -> Response:
+    async def _of_item(
+        self, request: Request, wanted: Wanted | Callable[[Item], Wanted]
+    ) -> Response:
         started = time.perf_counter()
-        loaded = self._loaded()
-        engine = loaded.engine
-        item_id = request.path_params["item_id"]
-        row = engine.items.row(item_id)
-        ask = engine.ask(item_id, case(engine.items.item(row)))
-        (answer,) = await self._desk.find(engine, [ask])
-        body = {"item": engine.items.shown([row])[0], "hits": answer.hits}
-        return self._answered(loaded, body, answer, started)
+        loaded = self.loaded()
+        question = about(loaded, request.path_params["item_id"], wanted)
+        reply = await self.desk.find(question)
+        return self._answered(loaded, {}, reply, started)
 
-    def _loaded(self) -> Loaded:
+    def loaded(self) -> Loaded:
         loaded, pending = self._champion.current, self._champion.pending
         if loaded is None:
             raise unavailable(
@@ -262,13 +274,34 @@ class Api:
         return loaded
 
     def _answered(
-        self, loaded: Loaded, body: dict[str, Any], answer: Answer, started: float
+        self, loaded: Loaded, body: dict[str, Any], reply: Reply, started: float
     ) -> Response:
-        seconds = {**answer.seconds, "total": time.perf_counter() - started}
-        self._metrics.answered(seconds, empty=body.get("hits") == [])
-        timing = ", ".join(f"{stage};dur={spent * 1000:.2f}" for stage, spent in seconds.items())
+        if reply.item is not None:
+            body["item"] = orjson.Fragment(reply.item)
+        if not reply.found:
+            self._metrics.empty.inc()
+        body["hits"] = orjson.Fragment(reply.hits)
+        return self._stamped(loaded, body, reply.seconds, started)
+
+    def _stamped(
+        self, loaded: Loaded, body: dict[str, Any], seconds: Mapping[str, float], started: float
+    ) -> Response:
+        seconds = {**seconds, "total": time.perf_counter() - started}
+        self._metrics.took(seconds)
+        timing = ", ".join([f"{stage};dur={1000 * spent:.2f}" for stage, spent in seconds.items()])
         headers = stamp(loaded) | {"Server-Timing": timing} | NO_STORE
         return Json({"bundle": named(loaded), **body}, headers=headers)
+
+
+def about(loaded: Loaded, item_id: str, wanted: Wanted | Callable[[Item], Wanted]) -> Question:
+    """What looks like an item; `wanted` may depend on what is known of it."""
+
+    def ask(engine: Engine) -> Ask:
+        if isinstance(wanted, Wanted):
+            return engine.ask(item_id, wanted)
+        return engine.ask(item_id, wanted(engine.items.item(engine.items.row(item_id))))
+
+    return Question(loaded.engine, ask, item_id)
 
 
 def shown(searched: Searched | None) -> dict[str, Any] | None:
@@ -342,7 +375,7 @@ def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
     rows = [row for row in (items.find(ids[place].as_py()) for place in draw) if row is not None]
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, dict[str, Any]]] = []  # how many of its leaf came before it
-    for place, item in enumerate(items.shown(rows)):
+    for place, item in enumerate(map(items.shown, rows)):
         ranked.append((seen[item["category"]], place, item))
         seen[item["category"]] += 1
     return [item for _, _, item in sorted(ranked)[:limit]]

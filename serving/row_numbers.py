@@ -1,5 +1,7 @@
 """From an item's id to its row, in twelve bytes an item: a Python dict needs ten times as many."""
 
+from bisect import bisect_left
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -22,7 +24,8 @@ class RowNumbers:
     def find(self, item_id: str) -> int | None:
         """The row of this id."""
         wanted = hash(item_id)
-        place = int(np.searchsorted(self._hashes, wanted))
+        # NumPy's own search lets go of the interpreter, and under load waits to get it back.
+        place = bisect_left(self._hashes, wanted)
         while place < len(self._hashes) and self._hashes[place] == wanted:
             row = int(self._rows[place])
             if self._ids[row].as_py() == item_id:

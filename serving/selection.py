@@ -32,6 +32,11 @@ class Wanted:
             raise BadInput(f"Invalid `k`. Expected at least 1. Received: {self.k}.")
 
     @property
+    def filters(self) -> tuple[Filter, ...]:
+        """All of them, in the order they are tried."""
+        return (self.filter, *self.fallbacks)
+
+    @property
     def is_plain(self) -> bool:
         """Are the k nearest the answer?"""
         return not (self.per_product or self.collapse or self.diversity)
@@ -42,22 +47,26 @@ def choose(
     products: npt.NDArray[np.int32],
     vectors: Vectors,
     wanted: Wanted,
+    taken: int = 0,
 ) -> list[int]:
     """Places, at most k, among candidates in the order of their scores [c], the chosen first.
 
-    `products` [c] are equal where the product is; `vectors` [c, d] of unit length. With
-    `diversity` each next one is that of the best score less its likeness to the nearest chosen
-    (maximal marginal relevance, Carbonell & Goldstein 1998).
+    The first `taken` are chosen already, whatever they are. `products` [c] are equal where the
+    product is; `vectors` [c, d] of unit length. With `diversity` each next one is that of the best
+    score less its likeness to the nearest chosen (maximal marginal relevance, Carbonell & Goldstein
+    1998).
     """
     chosen: list[int] = []
     left = np.ones(len(scores), bool)
     likeness = np.full(len(scores), -1.0, np.float32)  # to the nearest that is chosen
     count: dict[int, int] = {}
-    while left.any() and len(chosen) < wanted.k:
+    while len(chosen) < taken or (left.any() and len(chosen) < wanted.k):
         gain = scores
         if wanted.diversity and chosen:
             gain = (1 - wanted.diversity) * scores - wanted.diversity * likeness
         best = int(np.argmax(np.where(left, gain, -np.inf)))
+        if len(chosen) < taken:
+            best = len(chosen)
         left[best] = False
         chosen.append(best)
         product = int(products[best])

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from model.errors import BadInput
 from serving import ledger
 from serving.keys import HOW, Keys, read_pairs
+from serving.live_place import LivePlace
 
 
 class Serve(BaseModel):
@@ -51,6 +52,14 @@ class Serve(BaseModel):
         return Keys(_pairs(self.operator_keys), _pairs(self.search_keys))
 
 
+class Live(BaseModel):
+    """The part of the settings about changes of items."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str | None = None  # of the store; default: under the root
+
+
 class ServeSettings(BaseSettings):
     """LOOKALIKE_ROOT, LOOKALIKE_SERVE__POLL_SECONDS, ..."""
 
@@ -64,6 +73,11 @@ class ServeSettings(BaseSettings):
 
     root: Path
     serve: Serve = Field(default={}, validate_default=True)
+    live: Live = Live()
+
+    @property
+    def live_place(self) -> LivePlace:
+        return LivePlace(self.root, self.live.url)
 
 
 def _pairs(keys: SecretStr | None) -> list[tuple[str, str]]:

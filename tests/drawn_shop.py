@@ -38,6 +38,7 @@ from pipelines.step import Outcome, Partition, run_step
 from pipelines.verdict import Verdict, judge
 from serving.bundle import seal, store
 from serving.ledger import Entry, append, now
+from serving.shown import with_heads
 
 DAY_1, DAY_2 = date(2026, 11, 19), date(2026, 11, 20)
 SIDE, GRID = 16, 4
@@ -117,7 +118,8 @@ def serve(settings: Settings, ds: date = DAY_1) -> str:
     output, folder = Partition(settings, "index", ds).output, settings.root / "building"
     shutil.copytree(output / "index", folder / "index")
     shutil.copy(output / "vectors.npy", folder)
-    write_arrow(read_arrow(output / "items.arrow").select(SERVED), folder / "items.arrow")
+    items = read_arrow(output / "items.arrow").select(SERVED)
+    write_arrow(with_heads(items), folder / "items.arrow")
     embedder = embedder_path(settings, ds, "float32")
     fuse_reducer(embedder, read_reducer(settings, ds), folder / "embedder.onnx")
     (folder / "taxonomy.json").write_text(read_taxonomy(settings, ds).to_json())

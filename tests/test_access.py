@@ -90,6 +90,19 @@ def test_without_keys_of_search_any_header_will_do(root: Path) -> None:
             assert httpx.get(f"{url}/v1/bundle", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_only_operators_change_items(root: Path, locked: str, method: str) -> None:
+    with site(root) as open_to_all:
+        for url in (open_to_all, locked):
+            path = f"{url}/v1/items/nobody"
+            body = b"" if method == "DELETE" else b"{}"
+            assert error(httpx.request(method, path, content=body)) == (401, "no_key")
+            operator = httpx.request(method, path, content=body, headers=AS_OPERATOR)
+            assert error(operator)[0] in (404, 422)
+    shop = httpx.request(method, f"{locked}/v1/items/nobody", headers=AS_SHOP)
+    assert error(shop) == (403, "not_an_operator")
+
+
 def asking(headers: dict[str, str]) -> Request:
     """A request as a route sees it."""
     keys = Keys([(OPERATOR, OPERATOR_SECRET)], [("shop", SEARCH_SECRET)])

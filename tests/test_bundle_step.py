@@ -25,6 +25,7 @@ from serving.bundle import Bundle, verify
 from serving.champion import self_test
 from serving.embedder import Embedder
 from serving.engine import Engine
+from serving.shown import COLUMN
 
 
 def sealed(settings: Settings, ds: Any) -> Bundle:
@@ -56,6 +57,7 @@ def test_the_manifest_says_where_everything_comes_from(shop: Settings) -> None:
         "mlflow_run": train["mlflow_run"],
         "index": index["description"],
         "counts": {"base": index["base"], "held_out": index["held_out"]},
+        "live_sequence": 0,
         "verdict": json.loads(verdict),
     }
     assert 0.9999 <= cosines["parity_cosine"] <= 1.0001
@@ -82,7 +84,7 @@ def test_the_bundle_answers(shop: Settings) -> None:
     for row in rows:
         hits = engine.search((shop.root / row["image"]).read_bytes(), 3, "whole").hits
         assert hits[0]["score"] > 0.98
-    assert tuple(engine.items.table.column_names) == SERVED
+    assert tuple(engine.items.table.column_names) == (*SERVED, COLUMN)
     index = read_arrow(Partition(shop, "index", DAY_1).output / "items.arrow")
     assert engine.items.table["item_id"].to_pylist() == index["item_id"].to_pylist()
 
@@ -229,6 +231,20 @@ def test_another_network_in_eight_bits_is_never_bundled(shop_copy: CopyShop) -> 
     )
 
 
+def test_a_bundle_says_which_live_changes_it_has(shop_copy: CopyShop) -> None:
+    """Also where none of them changed an item: the feed was newer, and they must not come back."""
+    settings = shop_copy()
+    former = sealed(settings, DAY_1)
+    ingest = Partition(settings, "ingest", DAY_1)
+    report = ingest.done()
+    later = report.model_copy(update={"details": {**report.details, "live_sequence": 7}})
+    (ingest.folder / "report.json").write_text(later.model_dump_json())
+    assert not bundle.run(settings, DAY_1).reused
+    found = sealed(settings, DAY_1)
+    assert (former.manifest["live_sequence"], found.manifest["live_sequence"]) == (0, 7)
+    assert found.manifest["files"] == former.manifest["files"]
+
+
 def test_a_damaged_bundle_is_made_again_or_refused(shop_copy: CopyShop) -> None:
     settings = shop_copy()
     found = sealed(settings, DAY_1)
@@ -256,5 +272,5 @@ def test_prices_and_stock_are_those_of_the_feed(shop: Settings) -> None:
     columns = ["item_id", "title", "brand", "category", "price", "currency", "in_stock"]
     path = Partition(shop, "ingest", DAY_1).output / "items.parquet"
     feed = {row["item_id"]: row for row in pq.read_table(path, columns=columns).to_pylist()}
-    served = Engine(sealed(shop, DAY_1)).items.select(columns).to_pylist()
+    served = Engine(sealed(shop, DAY_1)).items.table.select(columns).to_pylist()
     assert served == [feed[row["item_id"]] for row in served]

@@ -182,12 +182,28 @@ def test_the_same_bundle_is_not_loaded_twice(root: Path) -> None:
     assert sample(champion.metrics, "lookalike_bundle_info") == [info % before.digest]
 
 
-def test_the_former_engine_is_freed(root: Path) -> None:
+def test_the_one_before_stays_loaded_and_the_way_back_loads_nothing(root: Path) -> None:
+    champion = follow(root)
+    assert champion.current is not None
+    first = champion.current
+    promote(root, add_bundle(root, items=30), "2")
+    champion.poll()
+    assert champion.previous is first
+    promote(root, first.digest, "1")
+    champion.poll()
+    assert champion.current.engine is first.engine
+    assert champion.previous is not None
+    assert champion.previous.entry.version == "2"
+
+
+def test_engines_before_the_last_are_freed(root: Path) -> None:
     champion = follow(root)
     assert champion.current is not None
     former = weakref.ref(champion.current.engine)
-    promote(root, add_bundle(root, items=30), "2")
-    champion.poll()
+    for version, items in (("2", 30), ("3", 40)):
+        promote(root, add_bundle(root, items=items), version)
+        champion.poll()
+        assert champion.current.entry.version == version
     gc.collect()
     assert former() is None
 

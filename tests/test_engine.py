@@ -2,12 +2,16 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from tiny_bundle import (
     AWKWARD_IDS,
@@ -23,9 +27,12 @@ from tiny_bundle import (
 from model.errors import BadImage, BadInput, Damaged
 from model.pixels import Box, PixelSpec, to_pixels
 from serving.bundle import MANIFEST, verify
-from serving.engine import Answer, Engine, Searched
+from serving.engine import MAX_FETCHED, Answer, Ask, Engine, Searched
 from serving.exact import ExactIndex
+from serving.filters import EVERY, Filter
+from serving.item import Item
 from serving.items import UnknownItem
+from serving.selection import Wanted, choose
 
 ITEMS, BASE = 60, 48
 
@@ -336,3 +343,290 @@ def test_vectors_are_read_from_the_file_not_copied(engine: Engine) -> None:
     assert isinstance(engine.vectors, np.memmap)
     assert engine.vectors.shape == (ITEMS, DIMENSIONS)
     np.testing.assert_allclose(np.linalg.norm(engine.vectors, axis=1), np.ones(ITEMS), atol=1e-5)
+
+
+# Filters, rules and batches
+
+TOP = st.sampled_from(["Home", "Fashion", "Fashion > Bags > Totes", "Never"])
+FILTERS = st.just(EVERY) | st.builds(
+    Filter,
+    categories=st.lists(TOP, max_size=2).map(tuple),
+    brands=st.lists(st.sampled_from(["Norrby", "Aldi & Söhne"]), max_size=1).map(tuple),
+    min_price=st.none() | st.sampled_from([10.0, 40.0]),
+    in_stock=st.none() | st.booleans(),
+    attributes=st.lists(st.just(("colour", "red")), max_size=1).map(tuple),
+    not_product=st.none() | st.just("product-004"),
+)
+WISHES = st.builds(
+    Wanted,
+    k=st.integers(1, 15) | st.just(2 * MAX_FETCHED),
+    filter=FILTERS,
+    fallbacks=st.lists(FILTERS, max_size=2).map(tuple),
+    per_product=st.integers(0, 2),
+    collapse=st.booleans(),
+    diversity=st.sampled_from([0.0, 0.0, 0.4]),
+    min_score=st.sampled_from([-1.0, 0.2, 0.9]),
+)
+
+
+def asked(engine: Engine, number: int, wanted: Wanted) -> Ask:
+    return engine.ask(name(number), wanted)
+
+
+@given(st.lists(st.tuples(st.integers(0, ITEMS - 1), WISHES), max_size=6))
+def test_a_question_gets_the_same_answer_in_any_batch(
+    engine: Engine, given: list[tuple[int, Wanted]]
+) -> None:
+    asks = [asked(engine, *each) for each in given]
+    assert engine.find(asks) == [engine.find([ask])[0] for ask in asks]
+
+
+def test_who_else_asks_does_not_make_an_answer_more_diverse(engine: Engine) -> None:
+    """The more candidates there are, the more unlike each other those chosen may be."""
+    greedy = asked(engine, 5, Wanted(1000))
+    for number in range(20):
+        diverse = asked(engine, number, Wanted(3, diversity=0.9))
+        assert engine.find([greedy, diverse])[1] == engine.find([diverse])[0]
+
+
+@given(st.integers(0, ITEMS - 1), WISHES)
+def test_an_answer_keeps_to_what_is_wanted(engine: Engine, number: int, wanted: Wanted) -> None:
+    """Each step's answer by definition: all that its filter allows, in the order of scores."""
+    ask = asked(engine, number, wanted)
+    scores = np.asarray(engine.vectors @ ask.vector)
+    found: list[int] = []
+    for step in (wanted.filter, *wanted.fallbacks):
+        if len(found) >= wanted.k:
+            break
+        mask = engine.items.allowed(step)
+        allowed = np.ones(ITEMS, bool) if mask is None else mask
+        new = [
+            row
+            for row in np.argsort(-scores, kind="stable").tolist()
+            if allowed[row]
+            and row != number
+            and row not in found
+            and scores[row] >= wanted.min_score
+        ]
+        near = np.array([*found, *new], np.int64)
+        places = choose(
+            scores[near].astype(np.float32),
+            engine.items.products.at(near),
+            np.asarray(engine.vectors[near]),
+            wanted,
+            taken=len(found),
+        )
+        found = near[places].tolist()
+    answer = engine.find([ask])[0]
+    if not wanted.diversity:
+        assert [hit["item_id"] for hit in answer] == [name(row) for row in found]
+    got = [engine.items.row(hit["item_id"]) for hit in answer]
+    assert number not in got
+    assert len(set(got)) == len(got) <= wanted.k
+    assert all(hit["score"] >= wanted.min_score - 1e-4 for hit in answer)
+    if wanted.per_product:
+        assert max(np.bincount(engine.items.products.at(np.array(got, int))), default=0) <= (
+            wanted.per_product
+        )
+
+
+def test_fallbacks_fill_up_by_the_same_rules(engine: Engine) -> None:
+    """What a fallback adds comes behind, and is no second item of a product that is there."""
+    narrow = Filter(("Home > Rugs > Round rugs",), min_price=40)
+    wide = Filter(("Home",))
+    wanted = Wanted(12, narrow, (wide, EVERY), per_product=1)
+    found = engine.similar("item-010", wanted).hits
+    first = engine.similar("item-010", replace(wanted, fallbacks=())).hits
+    second = engine.similar("item-010", replace(wanted, fallbacks=(wide,))).hits
+    assert 0 < len(first) < len(second) == len(found) == 12
+    assert second[: len(first)] == first
+    assert found == second
+    assert all(hit["price"] >= 40 for hit in first)
+    assert len({hit["product_id"] for hit in found}) == 12
+    everything = engine.similar("item-010", replace(wanted, k=1000)).hits
+    assert len(everything) == len({hit["product_id"] for hit in everything}) == ITEMS // 2
+
+
+def test_a_bound_leaves_out_what_is_less_alike(engine: Engine) -> None:
+    every = engine.similar("item-010", 100).hits
+    for bound in (-1.0, 0.5, 0.9, 1.0):
+        found = engine.similar("item-010", Wanted(100, min_score=bound)).hits
+        assert found == [hit for hit in every if hit["score"] >= bound]
+
+
+def test_no_question_and_no_answer(engine: Engine) -> None:
+    assert engine.find([]) == []
+    nothing = Wanted(5, Filter(("Never",)), (Filter(("Neither",)),), per_product=1)
+    assert engine.similar("item-010", nothing).hits == []
+
+
+def test_rows_that_are_no_answer_are_made_up_for(engine: Engine) -> None:
+    vector = engine.index.vector(10)
+    every = engine.find([Ask(vector, Wanted(ITEMS))])[0]
+    but = frozenset(engine.items.row(hit["item_id"]) for hit in every[:20])
+    for wanted in (Wanted(10), Wanted(10, Filter(in_stock=True)), Wanted(ITEMS)):
+        allowed = [hit for hit in every[20:] if wanted.filter == EVERY or hit["in_stock"]]
+        assert engine.find([Ask(vector, wanted, but)])[0] == allowed[: wanted.k]
+
+
+# Changes
+
+
+@pytest.fixture
+def changing(root: Path, digest: str) -> Engine:
+    """An engine of its own."""
+    return Engine(verify(root / "bundles" / digest, digest), threads=1)
+
+
+def item(number: int, **given: object) -> Item:
+    facts = {"item_id": name(number), "category": "Home > Rugs > Round rugs", **given}
+    return Item.parse(facts)
+
+
+def vector_of(engine: Engine, photo: bytes) -> np.ndarray:
+    vectors, _ = engine.embed([engine.look(photo)])
+    return vectors[0]
+
+
+def test_a_new_item_is_found_at_once(changing: Engine) -> None:
+    photo = draw_photo(333)
+    new = item(333, title="New", brand="Norrby", price=3.5, attributes={"colour": "red"})
+    changing.put(new, vector_of(changing, photo), "new.jpg")
+    assert len(changing) == ITEMS + 1
+    first = changing.search(photo, 1).hits[0]
+    assert first == {
+        "item_id": "item-333",
+        "product_id": "item-333",
+        "title": "New",
+        "brand": "Norrby",
+        "category": "Home > Rugs > Round rugs",
+        "price": 3.5,
+        "currency": None,
+        "in_stock": True,
+        "score": 1.0,
+    }
+    row = changing.items.row("item-333")
+    assert (changing.items.image(row), changing.items.item(row)) == ("new.jpg", new)
+    red = Wanted(1, Filter(max_price=3.5, attributes=(("colour", "red"),)))
+    assert ids(changing.search(draw_photo(1), red)) == ["item-333"]
+    assert "item-333" not in ids(changing.similar("item-333", 100))
+    assert "item-333" in ids(changing.similar("item-001", 100))
+
+
+@pytest.mark.parametrize("number", [10, BASE + 2])
+def test_an_item_changed_in_place_keeps_its_vector_and_photo(changing: Engine, number: int) -> None:
+    before = changing.similar(name(number), 5).hits
+    image = changing.items.image(number)
+    changing.put(item(number, title="Changed", brand="Zeta", in_stock=False, price=1.0))
+    assert (len(changing), changing.index.changes) == (ITEMS, ITEMS - BASE)
+    assert changing.items.image(changing.items.row(name(number))) == image
+    assert changing.similar(name(number), 5).hits == before
+    only = Wanted(5, Filter(brands=("Zeta",), in_stock=False))
+    (hit,) = changing.search(draw_photo(number), only).hits
+    assert (hit["item_id"], hit["title"], hit["score"]) == (name(number), "Changed", 1.0)
+
+
+@pytest.mark.parametrize("number", [10, BASE + 2])
+def test_an_item_with_a_new_photo_is_found_by_that_alone(changing: Engine, number: int) -> None:
+    old, new = draw_photo(number), draw_photo(333)
+    vector = vector_of(changing, new)
+    for _ in range(2):
+        changing.put(item(number), vector, "again.jpg")
+        assert len(changing) == ITEMS
+        assert ids(changing.search(new, 1)) == [name(number)]
+        found = changing.search(old, ITEMS).hits
+        assert [hit["item_id"] for hit in found].count(name(number)) == 1
+        assert found[0]["item_id"] != name(number)
+        scores = {hit["item_id"]: hit["score"] for hit in changing.search(new, ITEMS).hits}
+        similar = changing.similar(name(number), ITEMS).hits
+        assert {hit["item_id"]: hit["score"] for hit in similar} == pytest.approx(
+            {each: score for each, score in scores.items() if each != name(number)}, abs=2e-4
+        )
+
+
+@pytest.mark.parametrize("number", [10, BASE + 2])
+def test_an_item_that_is_removed_is_gone_and_may_come_back(changing: Engine, number: int) -> None:
+    photo, vector = draw_photo(number), np.array(changing.index.vector(number))
+    for _ in range(2):
+        changing.remove(name(number))
+        changing.remove(name(number))  # gone already
+        assert len(changing) == ITEMS - 1
+        for wanted in (
+            Wanted(ITEMS),
+            Wanted(ITEMS, Filter(min_price=0.0)),
+            Wanted(5, collapse=True),
+        ):
+            assert name(number) not in ids(changing.search(photo, wanted))
+        with pytest.raises(UnknownItem):
+            changing.similar(name(number))
+        with pytest.raises(BadInput) as caught:
+            changing.put(item(number))
+        assert str(caught.value) == (
+            f"The item {name(number)!r} is new. Expected a photo of it. Received none."
+        )
+        changing.put(item(number), vector, "back.jpg")
+        assert ids(changing.search(photo, 1)) == [name(number)]
+        assert len(changing.similar(name(number), 1000).hits) == ITEMS - 1
+
+
+@pytest.mark.parametrize("size", [DIMENSIONS + 1, 0])
+def test_a_bad_vector_changes_nothing(changing: Engine, size: int) -> None:
+    bad = np.ones(size, np.float32) if size else np.full(DIMENSIONS, np.nan, np.float32)
+    before = changing.items.facets(9), changing.search(draw_photo(5), ITEMS).hits
+    for number in (5, 333):
+        with pytest.raises(BadInput):
+            changing.put(item(number, title="Bad"), bad, "bad.jpg")
+    assert (len(changing), len(changing.items)) == (ITEMS, ITEMS)
+    assert (changing.items.facets(9), changing.search(draw_photo(5), ITEMS).hits) == before
+    assert changing.items.find("item-333") is None
+
+
+def test_all_items_may_go_and_others_come(changing: Engine) -> None:
+    for number in range(ITEMS):
+        changing.remove(name(number))
+    assert len(changing) == 0
+    assert changing.search(draw_photo(1), Wanted(5, Filter(in_stock=True), (EVERY,))).hits == []
+    changing.put(item(1), vector_of(changing, draw_photo(1)), "1.jpg")
+    assert ids(changing.search(draw_photo(1), Wanted(5, per_product=1))) == [name(1)]
+    assert changing.similar(name(1), 5).hits == []
+
+
+def test_answers_while_items_change_are_of_before_or_after(changing: Engine) -> None:
+    """An item moves between two photos, each time with the title of the photo it has."""
+    photos, ended = (draw_photo(333), draw_photo(334)), threading.Event()
+    vectors = [vector_of(changing, photo) for photo in photos]
+    changing.put(item(10, title="0", brand="Zeta"), vectors[0], "0.jpg")
+    only = Wanted(5, Filter(brands=("Zeta",)))
+
+    def ask() -> set[int]:
+        counts = set()
+        while not ended.is_set():
+            for wanted in (only, Wanted(ITEMS)):
+                asks = [Ask(vector, wanted) for vector in vectors]
+                for hits in changing.find(asks):
+                    own = [hit for hit in hits if hit["item_id"] == name(10)]
+                    counts.add(len(own))
+        return counts
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(2)]
+        for number in range(1, 300):
+            which = number % 2
+            changing.put(item(10, title=str(which), brand="Zeta"), vectors[which], "x.jpg")
+        ended.set()
+        assert [each.result() - {0, 1} for each in asking] == [set(), set()]
+    assert len(changing) == ITEMS
+    assert changing.search(photos[1], 1).hits[0]["title"] == "1"
+
+
+def test_a_listing_gets_its_category_and_the_brand_beside_it(engine: Engine) -> None:
+    _, odds = engine.embed([engine.look(draw_photo(8))])
+    hits = engine.search(draw_photo(8), Wanted(5, Filter(brands=("Norrby",)))).hits
+    found = engine.classify(odds[0], hits)
+    assert found["brand"] == {"name": "Norrby", "confidence": 1.0}
+    assert [level["path"] for level in found["category"]] == [
+        "Home",
+        "Home > Lamps",
+        "Home > Lamps > Pendants",
+    ]
+    assert engine.classify(odds[0], [])["brand"] is None

@@ -186,6 +186,14 @@ def test_a_deleted_row_needs_only_its_id() -> None:
     ]
 
 
+def test_a_deleted_row_keeps_its_time_and_needs_no_good_one() -> None:
+    """What is changed live after it counts."""
+    gone = {"image": None, "category": None, "deleted": True, "updated_at": "2026-11-21T09:00:00Z"}
+    checked = check(frame({"item_id": "a", **gone}, {"item_id": "b", **gone, "updated_at": "soon"}))
+    assert checked.refused.to_pylist() == []
+    assert checked.rows["updated_at"].to_pylist() == [datetime(2026, 11, 21, 9, tzinfo=UTC), None]
+
+
 def test_a_missing_required_column_is_named() -> None:
     with pytest.raises(BadInput, match="required columns image, category.*item_id, price.*Add"):
         check(frame({"item_id": "a", "price": 1}))

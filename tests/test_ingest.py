@@ -96,6 +96,7 @@ def test_one_item_with_every_column(tmp_path: Path) -> None:
             "leaves": 1,
             "new_leaves": 1,
             "straddling": 0,
+            "live_sequence": 0,
         },
     )
 

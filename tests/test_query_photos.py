@@ -15,15 +15,14 @@ from tiny_bundle import draw_photo, make_root, site
 
 from model.pixels import Box, upright
 from serving import query_photos
-from serving.engine import Answer, Searched
 from serving.ledger import champion
 from serving.query_photos import Query, forget, keep
 
 NOW = datetime(2026, 11, 20, 23, 59, tzinfo=UTC)
-ANSWER = Answer(
-    [{"item_id": "a", "score": 1.0}, {"item_id": "b/ü", "score": 0.5}],
-    searched=Searched("given", Box(1, 2, 30, 40), (240, 240)),
-)
+
+
+def asked(photo: bytes = b"") -> Query:
+    return Query(photo, "digest", Box(1, 2, 30, 40), ["a", "b/ü"])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -42,15 +41,15 @@ def stored(root: Path, count: int) -> list[dict[str, Any]]:
 
 def test_by_default_nothing_is_stored(tmp_path: Path) -> None:
     root = make_root(tmp_path, items=20)
-    before = files(root)
     with site(root) as url:
+        before = files(root)
         for photo in (draw_photo(8), draw_photo(900), b"no photo"):
             httpx.post(f"{url}/v1/search", content=photo)
             httpx.post(f"{url}/v1/search", files={"image": ("a.jpg", photo)})
             httpx.post(f"{url}/v1/listing", content=photo)
         assert httpx.get(f"{url}/v1/bundle").json()["photos_kept"] == 0
         time.sleep(0.3)
-    assert files(root) == before
+        assert files(root) == before
 
 
 def test_where_it_is_on_all_of_them_are(tmp_path: Path) -> None:
@@ -86,7 +85,7 @@ def test_a_share_is_about_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     taken: list[Query] = []
     monkeypatch.setattr(sampler, "_waiting", type("All", (), {"put_nowait": taken.append}))
     for _ in range(4000):
-        sampler.offer(b"", "digest", ANSWER)
+        sampler.offer(asked)
     assert 850 < len(taken) < 1150
 
 
@@ -95,7 +94,7 @@ def test_a_full_queue_delays_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sampler = query_photos.QueryPhotos(tmp_path, 1)
     started = time.monotonic()
     for _ in range(100):
-        sampler.offer(b"", "digest", ANSWER)
+        sampler.offer(asked)
     assert time.monotonic() - started < 0.5
 
 
@@ -108,7 +107,7 @@ def test_where_a_phone_was_is_not_kept(tmp_path: Path) -> None:
     data = io.BytesIO()
     image.save(data, "JPEG", exif=exif, comment=b"Ada's garden", icc_profile=b"Ada's screen")
     assert data.getvalue().count(b"Ada") == 3
-    assert keep(tmp_path, Query(data.getvalue(), "d", ANSWER), NOW)
+    assert keep(tmp_path, asked(data.getvalue()), NOW)
     (photo,) = tmp_path.rglob("*.jpg")
     assert b"Ada" not in photo.read_bytes()
     kept = Image.open(io.BytesIO(photo.read_bytes()))
@@ -117,7 +116,7 @@ def test_where_a_phone_was_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_day_keeps_so_many_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_photos, "QUERY_PHOTOS_A_DAY", 2)
-    query = Query(draw_photo(1, size=40), "d", ANSWER)
+    query = asked(draw_photo(1, size=40))
     assert [keep(tmp_path, query, NOW) for _ in range(4)] == [True, True, False, False]
     assert sorted(path.suffix for path in (tmp_path / "2026-11-20").iterdir()) == [
         ".jpg", ".jpg", ".json", ".json",

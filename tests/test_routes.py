@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from starlette.routing import Mount, Route
 from tiny_bundle import (
+    AS_OPERATOR,
     AWKWARD_IDS,
     CREATED,
     DIMENSIONS,
@@ -42,7 +43,7 @@ from serving.edge import SECURITY_HEADERS
 from serving.engine import Engine
 from serving.ledger import champion
 from serving.openapi import document
-from serving.routes import create_app
+from serving.routes import PAGE, create_app
 
 ITEM = {
     "item_id": "item-008",
@@ -54,6 +55,7 @@ ITEM = {
     "currency": "EUR",
     "in_stock": True,
 }
+FACTS = {name: value for name, value in ITEM.items() if name != "item_id"}
 
 
 @pytest.fixture(scope="module")
@@ -258,15 +260,29 @@ def test_health(url: str) -> None:
 
 
 def test_the_page_and_its_files(url: str) -> None:
+    styles = ("palette", "page", "query", "filters", "results")
+    modules = (
+        "ask",
+        "box",
+        "dom",
+        "filters",
+        "notice",
+        "page",
+        "photo",
+        "place",
+        "query",
+        "results",
+    )
     kinds = {
         "/": "text/html; charset=utf-8",
-        "/static/palette.css": "text/css; charset=utf-8",
-        "/static/page.css": "text/css; charset=utf-8",
-        "/static/page.js": "text/javascript; charset=utf-8",
+        **{f"/static/{name}.css": "text/css; charset=utf-8" for name in styles},
+        **{f"/static/{name}.js": "text/javascript; charset=utf-8" for name in modules},
         "/static/icon.svg": "image/svg+xml",
     }
     answers = {path: httpx.get(url + path) for path in kinds}
     assert {path: answer.headers["Content-Type"] for path, answer in answers.items()} == kinds
+    served = {path.removeprefix("/static/") for path in kinds if path != "/"}
+    assert {path.name for path in PAGE.iterdir()} == served | {"index.html"}
     assert "<style" not in answers["/"].text
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=|https?://", answers["/"].text)
 
@@ -294,12 +310,14 @@ def test_openapi_names_every_route_and_field(url: str, root: Path) -> None:
         "BatchAnswer": httpx.post(f"{url}/v1/search/batch", json={"item_ids": ["x"]}).json(),
         "ListingAnswer": httpx.post(f"{url}/v1/listing", content=draw_photo(1)).json(),
         "ItemAnswer": httpx.get(f"{url}/v1/items/item-008").json(),
+        "Changed": httpx.put(f"{url}/v1/items/item-008", json=FACTS, headers=AS_OPERATOR).json(),
         "Facets": httpx.get(f"{url}/v1/facets").json(),
         "Sample": httpx.get(f"{url}/v1/items").json(),
         "Bundle": httpx.get(f"{url}/v1/bundle").json(),
         "Status": httpx.get(f"{url}/livez").json(),
         "Error": httpx.get(f"{url}/nowhere").json(),
     }
+    answers["ItemFacts"] = FACTS | {"item_id": "item-008", "attributes": {"colour": "red"}}
     answers |= {"BundleName": answers["Sample"]["bundle"], "Item": answers["SimilarAnswer"]["item"]}
     answers["Hit"] = answers["SearchAnswer"]["hits"][0]
     fields = {name: sorted(answer) for name, answer in answers.items()}
@@ -337,7 +355,7 @@ SMALL = draw_photo(8, size=40)
         ("GET", "/static/../routes.py", 404, "not_found"),
         ("GET", "/static/%2e%2e/routes.py", 404, "not_found"),
         ("GET", "/v1/search", 405, "method_not_allowed"),
-        ("DELETE", "/v1/items/item-008/similar", 405, "method_not_allowed"),
+        ("POST", "/v1/items/item-008/similar", 405, "method_not_allowed"),
         ("POST", "/v1/items/item-008/image", 405, "method_not_allowed"),
         ("PUT", "/v1/items", 405, "method_not_allowed"),
         ("POST", "/v1/bundle", 405, "method_not_allowed"),
@@ -519,12 +537,11 @@ def with_column(name: str, change: Any) -> Any:
 
 def test_our_own_fault_has_the_same_shape(tmp_path: Path) -> None:
     root = make_root(tmp_path, items=20)
-    no_text = pa.array([b"\xff"]).view(pa.string())
 
-    def edit(titles: list[str | None]) -> pa.Array:
-        return pa.concat_arrays([pa.array(titles[:9]), no_text, pa.array(titles[10:])])
+    def edit(heads: list[bytes]) -> pa.Array:
+        return pa.array([*heads[:9], b"{", *heads[10:]], pa.large_binary())
 
-    promote(root, add_variant(root, champion_digest(root), with_column("title", edit)), "2")
+    promote(root, add_variant(root, champion_digest(root), with_column("shown", edit)), "2")
     with site(root) as url:
-        assert_error(httpx.get(f"{url}/v1/items/item-009/similar"), 500, "internal")
+        assert_error(httpx.get(f"{url}/v1/items/item-009"), 500, "internal")
         assert httpx.get(f"{url}/readyz").status_code == 200

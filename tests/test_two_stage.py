@@ -9,16 +9,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from test_index import equal, vectors
 
 from model.errors import BadInput
 from model.reducer import unit
-from serving.centres import _shares
 from serving.exact import ExactIndex
 from serving.index import MISSING, Rows, Vectors
-from serving.records import centre_products, make_records
 from serving.two_stage import (
     CHUNK,
     FILES,
@@ -263,41 +259,6 @@ def test_what_is_no_plan(text: str) -> None:
         f"`lists=4096,code=1`. Received: `{text}`."
     )
     assert Plan.parse(str(Plan(lists=7, dimensions_per_code=1))) == Plan(7, 1)
-
-
-def test_a_record_errs_across_its_vector_and_not_along_it() -> None:
-    base, centres = vectors(4000, 32), vectors(50, 32, seed=9)
-    members = (base @ centres.T).argmax(axis=1).astype(np.int32)
-    records = make_records(base, centres, members)
-    scale = records[:, 32:36].view(np.float32)
-    again = centres[members] + records[:, :32].view(np.int8) * scale
-    np.testing.assert_allclose(np.einsum("nd,nd->n", again, base), 1, atol=1e-5)
-    assert np.abs(again - base).max() < 0.01
-    np.testing.assert_array_equal(records[:, 36:].view(np.int32)[:, 0], members)
-
-
-@settings(max_examples=50)
-@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 1000))
-def test_products_are_looked_up_by_list(q: int, probes: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    probed = np.stack([rng.permutation(20)[:probes] for _ in range(q)])
-    near = rng.random((q, probes), np.float32)
-    places = rng.integers(0, probes, (q, 12))
-    lists = np.take_along_axis(probed, places, axis=1).astype(np.int32)
-    expected = np.take_along_axis(near, places, axis=1)
-    np.testing.assert_array_equal(centre_products(lists, near, probed), expected)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(1, 200))
-def test_shares_are_all_of_the_lists_and_never_more_than_members(
-    sizes: list[int], lists: int
-) -> None:
-    lists = min(lists, sum(sizes))
-    if lists:
-        shares = _shares(np.array(sizes), lists)
-        assert sum(shares) == lists
-        assert all(share <= size for share, size in zip(shares, sizes, strict=True))
 
 
 def test_a_plan_grows_with_the_shop() -> None:

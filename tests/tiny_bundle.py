@@ -50,6 +50,7 @@ from serving.ledger import Entry, append, champion, now
 from serving.routes import create_app
 from serving.scann_index import ScannIndex
 from serving.settings import Serve, ServeSettings
+from serving.shown import with_heads
 
 OPERATOR, OPERATOR_SECRET = "ada", secrets.token_urlsafe(32)
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR_SECRET}"}
@@ -88,7 +89,7 @@ def add_bundle(root: Path, *, items: int, ds: date = DS, created: datetime = CRE
     folder = root / "building"
     folder.mkdir()
     pixels = np.stack([to_pixels(photo, PixelSpec(SIDE)) for photo in photos])
-    vectors = _write_embedder(folder, pixels)
+    vectors = write_embedder(folder, pixels)
     base = items - items // 5
     index = ScannIndex.build(vectors[:base])
     index.save(folder / "index")
@@ -311,15 +312,16 @@ def _write_items(folder: Path, ids: list[str], paths: list[str]) -> None:
             ),
         }
     )
+    table = with_heads(table)
     path = str(folder / "items.arrow")
     with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
 
-def _write_embedder(folder: Path, pixels: np.ndarray) -> np.ndarray:
+def write_embedder(folder: Path, pixels: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarray:
     """Write `embedder.onnx`; returns the vectors of `pixels`."""
     path = folder / "embedder.onnx"
-    _save_graph(path, np.zeros((DIMENSIONS, len(LEAVES)), np.float32))
+    _save_graph(path, np.zeros((dimensions, len(LEAVES)), np.float32))
     vectors, _ = Embedder(path).embed(pixels)
     means = [vectors[leaf :: len(LEAVES)].mean(axis=0) for leaf in range(len(LEAVES))]
     _save_graph(path, 12 * np.stack(means, axis=1))
@@ -327,7 +329,8 @@ def _write_embedder(folder: Path, pixels: np.ndarray) -> np.ndarray:
 
 
 def _save_graph(path: Path, leaf_weights: np.ndarray) -> None:
-    weights = np.random.default_rng(7).normal(size=(3 * GRID * GRID, DIMENSIONS))
+    dimensions = len(leaf_weights)
+    weights = np.random.default_rng(7).normal(size=(3 * GRID * GRID, dimensions))
     constants = {
         "weights": weights.astype(np.float32),
         "leaf_weights": leaf_weights.astype(np.float32),
@@ -354,7 +357,7 @@ def _save_graph(path: Path, leaf_weights: np.ndarray) -> None:
         "tiny",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
         [
-            helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", DIMENSIONS]),
+            helper.make_tensor_value_info("vector", TensorProto.FLOAT, ["n", dimensions]),
             helper.make_tensor_value_info("leaf", TensorProto.FLOAT, ["n", len(LEAVES)]),
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
