@@ -19,6 +19,7 @@ from serving.parameters import BOX as A_BOX
 
 Schema = dict[str, Any]
 
+A_PATH = r"[^\s>\x00-\x1f\x85]"  # a name, at least
 NULL: Schema = {"type": "null"}
 ITEM_ID = {
     "name": "item_id",
@@ -83,7 +84,7 @@ def _search_paths() -> Schema:
     numbers = {"type": "array", "items": _typed("number")}
     vector = {**_record(vector=numbers, space_id=_typed("string")), "additionalProperties": False}
     batch = {**_record(item_ids=ids), "additionalProperties": False}
-    category = {**_text("category", "Where the seller would list it."), "required": False}
+    category = _text("category", "Where the seller would list it.", pattern=A_PATH)
     return {
         "/v1/search": _post(
             "search",
@@ -198,7 +199,11 @@ def _wanted() -> list[Schema]:
     price = {"type": "number", "minimum": 0}
     return [
         _number("k", DEFAULT_K, MAX_K),
-        _texts("category", "A path such as `Fashion > Hats`, with all that is below it."),
+        _texts(
+            "category",
+            "A path such as `Fashion > Hats`, with all that is below it.",
+            pattern=A_PATH,
+        ),
         _texts("brand", "One of these brands."),
         _parameter("min_price", price, "In the items' own currencies."),
         _parameter("max_price", price, "In the items' own currencies."),
@@ -358,15 +363,14 @@ def _parameter(name: str, schema: Schema, description: str) -> Schema:
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
-def _text(name: str, description: str) -> Schema:
-    schema = {"type": "string", "minLength": 1, "maxLength": MAX_FILTER_TEXT}
+def _text(name: str, description: str, **more: str) -> Schema:
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_FILTER_TEXT, **more}
     return _parameter(name, schema, description)
 
 
-def _texts(name: str, description: str, **one_of_them: str) -> Schema:
-    one = _text(name, description)
-    items = one["schema"] | one_of_them
-    schema = {"type": "array", "items": items, "maxItems": MAX_FILTER_VALUES}
+def _texts(name: str, description: str, **more: str) -> Schema:
+    one = _text(name, description, **more)
+    schema = {"type": "array", "items": one["schema"], "maxItems": MAX_FILTER_VALUES}
     return one | {"schema": schema, "style": "form", "explode": True}
 
 
