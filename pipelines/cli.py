@@ -148,15 +148,11 @@ def explain(
 @app.command()
 def serve() -> None:
     """Serve the Production bundle over HTTP until interrupted."""
+    from pipelines.server_environment import server_environment
+
     with exit_codes():
         settings = load_settings()
-    environment = {
-        **os.environ,
-        "BENTOML_DO_NOT_TRACK": "True",
-        "LOOKALIKE_ROOT": str(settings.root),
-        "LOOKALIKE_SERVE__POLL_SECONDS": str(settings.serve.poll_seconds),
-        "LOOKALIKE_SERVE__TIMEOUT_SECONDS": str(settings.serve.timeout_seconds),
-    }
+    environment = os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | server_environment(settings)
     command = [
         sys.executable, "-m", "bentoml", "serve", "serving.service:Lookalike",
         "--host", settings.serve.host, "--port", str(settings.serve.port),

@@ -31,6 +31,7 @@ from pipelines.airflow import airflow_environment, program
 from pipelines.catalogue import read_items
 from pipelines.importers import import_feed
 from pipelines.neighbours import OTHER, SAME_LEAF, SAME_PRODUCT, Row, Tile, draw_neighbours
+from pipelines.operator_key import as_operator, make_operator_key
 from pipelines.sample import write_sample
 from pipelines.settings import Settings, load_settings
 from pipelines.step import STEPS, Partition, exit_codes
@@ -173,6 +174,7 @@ def _show_gate(settings: Settings, day: date) -> None:
 @contextmanager
 def _server(settings: Settings) -> Iterator[str]:
     url = f"http://127.0.0.1:{settings.serve.port}"
+    make_operator_key(settings.root)
     process = subprocess.Popen(
         [program("lookalike"), "serve"],
         stdout=(settings.root / "serve.log").open("w"),
@@ -200,7 +202,7 @@ def _server(settings: Settings) -> Iterator[str]:
 
 def _show_queries(settings: Settings, day: date, url: str) -> None:
     rows, milliseconds = [], []
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=30, headers=as_operator(settings)) as client:
         for item in _wild_items(settings, day):
             photo = (settings.root / item["image"]).read_bytes()
             started = time.perf_counter()

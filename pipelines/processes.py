@@ -16,6 +16,7 @@ import typer
 
 from model.errors import LookalikeError
 from pipelines.airflow import airflow_environment, program
+from pipelines.operator_key import make_operator_key
 from pipelines.settings import Settings, load_settings
 from pipelines.step import digest_of, exit_codes
 
@@ -40,6 +41,7 @@ def up(settings: Settings) -> None:
     """Start what does not run yet and wait until it answers. Raises LookalikeError if not."""
     environment = _environment(settings)
     (settings.root / "logs").mkdir(parents=True, exist_ok=True)
+    make_operator_key(settings.root)
     if _control(environment, "pid").returncode:
         for command in (["db", "migrate"], ["pools", "set", "gpu", "1", "one training at a time"]):
             _run(

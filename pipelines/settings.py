@@ -16,9 +16,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SecretStr,
     ValidationError,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -205,13 +207,22 @@ class Serve(Section):
     port: PositiveInt = 3000
     poll_seconds: float = Field(2.0, gt=0)  # how often the ledger is read for a new champion
     timeout_seconds: int = Field(30, gt=0, le=100)  # BentoML itself gives up at 120
+    operator_keys: SecretStr | None = None  # `name:secret,...`; default: `operator.key` in the root
+    search_keys: SecretStr | None = None  # the same; default: everybody who reaches the port
+    requests_per_second: PositiveFloat | None = None  # of one key, or one address; default: any
+    request_burst: PositiveInt = 200  # at once, after a pause
+    sample_queries: float = Field(0.0, ge=0, le=1)  # share of query photos that are kept
 
 
 class Settings(BaseSettings):
     """Where the shop's data lies, and a section for each step."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix="LOOKALIKE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     root: Path = Path("build/shop")
@@ -265,7 +276,7 @@ def load_settings(**given: object) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}. Received: {fault['input']!r}"
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}. Received: {_shown(fault)}"
             for fault in error.errors()
         ]
         raise BadInput(
@@ -277,3 +288,8 @@ def load_settings(**given: object) -> Settings:
         ) from error
     except SettingsError as error:
         raise BadInput(f"Cannot read the environment: {error}. Expected JSON.") from error
+
+
+def _shown(fault: ErrorDetails) -> str:
+    """A key is not shown, even if its name is misspelt."""
+    return "a secret" if "key" in str(fault["loc"][-1]).lower() else repr(fault["input"])

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from pipelines.operator_key import as_operator
 from pipelines.registry import versions
 from pipelines.settings import Settings
 from serving.bundle import MANIFEST
@@ -57,7 +58,8 @@ def _bundle(settings: Settings, version: Any) -> dict[str, Any]:
 def _replica(settings: Settings) -> dict[str, Any]:
     url = f"http://{settings.serve.host}:{settings.serve.port}"
     try:
-        with urllib.request.urlopen(f"{url}/v1/bundle", timeout=REPLICA_TIMEOUT_SECONDS) as answer:
+        asked = urllib.request.Request(f"{url}/v1/bundle", headers=as_operator(settings))
+        with urllib.request.urlopen(asked, timeout=REPLICA_TIMEOUT_SECONDS) as answer:
             body = json.load(answer)
         return {"url": url, "serves": body["digest"], "pending": body.get("pending")}
     except (urllib.error.URLError, OSError, ValueError, KeyError, TypeError) as error:

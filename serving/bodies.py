@@ -57,13 +57,14 @@ async def read_form(request: Request) -> Form:
         raise Rejected(
             400, "invalid_form", f"Cannot read the form: {error}. Expected multipart/form-data."
         ) from error
-    image, item = form.get("image"), form.get("item")
-    found = Form(
-        image=await image.read() if isinstance(image, UploadFile) else None,
-        item=item.encode() if isinstance(item, str) else None,
-    )
-    await form.close()
-    return found
+    else:
+        image, item = form.get("image"), form.get("item")
+        return Form(
+            image=await image.read() if isinstance(image, UploadFile) else None,
+            item=item.encode() if isinstance(item, str) else None,
+        )
+    finally:
+        parser.close()
 
 
 def is_form(request: Request) -> bool:
@@ -125,3 +126,8 @@ class _InMemory(MultiPartParser):
     """Starlette's parser, without the temporary file: query photos are never stored."""
 
     spool_max_size = MAX_MULTIPART_BYTES
+
+    def close(self) -> None:
+        """Of a form that ends early, too, of which no field is ever returned."""
+        for file in self._files_to_close_on_error:
+            file.close()

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from model.errors import BadInput
+from serving.access import require_operator
 from serving.bodies import is_form, parse_json, read_form, read_json
 from serving.champion import Loaded
 from serving.desk import Desk
@@ -31,6 +32,7 @@ class CatalogueApi:
 
     async def put(self, request: Request) -> Response:
         """An item, with a photo where it is new or has another one."""
+        require_operator(request)
         check_names(request)
         loaded, item_id = self._loaded(), request.path_params["item_id"]
         with self._desk.place():
@@ -57,6 +59,7 @@ class CatalogueApi:
         return await self._changed(loaded, change)
 
     async def delete(self, request: Request) -> Response:
+        require_operator(request)
         check_names(request)
         loaded, item_id = self._loaded(), request.path_params["item_id"]
         if loaded.engine.items.find(item_id) is None:

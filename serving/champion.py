@@ -5,15 +5,12 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import structlog
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.errors import BadInput, Damaged, LookalikeError
+from model.errors import Damaged, LookalikeError
 from model.pixels import PADDING
 from serving import ledger
 from serving.bundle import verify
@@ -21,63 +18,15 @@ from serving.engine import Engine
 from serving.ledger import Entry
 from serving.limits import EMBED_BATCH, EMBED_THREADS
 from serving.live_catalogue import POLL_SECONDS, LiveCatalogue
-from serving.live_place import LivePlace
 from serving.live_store import LiveStore
 from serving.metrics import Metrics
+from serving.settings import ServeSettings
 
 SELF_TEST_ITEMS = 20
 SELF_TEST_SHARE = 0.9  # an approximate index may miss a few; the gate has measured how many
 EQUAL_SCORE = 1e-3  # two views with one vector share rank 1
 
 log = structlog.get_logger()
-
-
-class Serve(BaseModel):
-    """The part of the settings that a running server needs; the command line has the address."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    poll_seconds: float = Field(default=2.0, gt=0)  # how often the ledger is read
-    timeout_seconds: int = Field(default=30, gt=0, le=100)  # BentoML itself gives up at 120
-
-
-class Live(BaseModel):
-    """The part of the settings about changes of items."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    url: str | None = None  # of the store; default: under the root
-
-
-class ServeSettings(BaseSettings):
-    """LOOKALIKE_ROOT, LOOKALIKE_SERVE__POLL_SECONDS, ..."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", env_nested_delimiter="__", frozen=True, extra="ignore"
-    )
-
-    root: Path
-    serve: Serve = Serve()
-    live: Live = Live()
-
-    @property
-    def live_place(self) -> LivePlace:
-        return LivePlace(self.root, self.live.url)
-
-
-def load_serve_settings() -> ServeSettings:
-    """Settings of the environment. Raises BadInput that names the variable."""
-    try:
-        return ServeSettings()
-    except ValidationError as error:
-        faults = [
-            f"LOOKALIKE_{'__'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise BadInput(
-            f"Cannot serve with this environment. {'; '.join(faults)}. LOOKALIKE_ROOT is the "
-            f"folder with `{ledger.LEDGER}` and `bundles/`."
-        ) from error
 
 
 @dataclass(frozen=True)

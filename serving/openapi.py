@@ -12,10 +12,14 @@ from serving.limits import (
     MAX_FILTER_VALUES,
     MAX_K,
     MAX_SAMPLE,
+    QUERY_PHOTO_DAYS,
 )
+from serving.openapi_access import REFUSALS, SCHEMES, guarded
+from serving.parameters import BOX as A_BOX
 
 Schema = dict[str, Any]
 
+A_PATH = r"[^\s>\x00-\x1f\x85]"  # a name, at least
 NULL: Schema = {"type": "null"}
 ITEM_ID = {
     "name": "item_id",
@@ -27,7 +31,7 @@ ITEM_ID = {
 BOX = {
     "name": "box",
     "in": "query",
-    "schema": {"type": "string", "pattern": r"^(\d+,\d+,\d+,\d+|whole)$"},
+    "schema": {"type": "string", "pattern": rf"^(whole|{A_BOX})$"},
     "description": "Where the product is: x,y,width,height in pixels of the upright photo, or "
     "`whole` for all of it. Without it the product is found, if the bundle can.",
     "example": "40,60,300,420",
@@ -52,6 +56,7 @@ ERRORS = {
     422: f"A parameter out of range, or a photo that cannot be used: {', '.join(REASONS)}.",
     503: "No bundle serves (`no_bundle`), too many requests (`overloaded`) or too slow "
     "(`deadline`). Retry-After says when to try again.",
+    **REFUSALS,
 }
 
 
@@ -63,10 +68,11 @@ def document() -> Schema:
             "title": "Lookalike",
             "version": "1",
             "description": "Visually similar products by photo or by item. Every error is "
-            '`{"error": {"code", "message"}}`. Query photos are never stored.',
+            '`{"error": {"code", "message"}}`. Query photos are not stored, but for the share that '
+            "`photos_kept` of /v1/bundle says.",
         },
-        "paths": _search_paths() | _item_paths() | _operation_paths(),
-        "components": {"schemas": _schemas()},
+        "paths": guarded(_search_paths() | _item_paths() | _operation_paths(), _errors),
+        "components": {"schemas": _schemas(), "securitySchemes": SCHEMES},
     }
 
 
@@ -78,7 +84,7 @@ def _search_paths() -> Schema:
     numbers = {"type": "array", "items": _typed("number")}
     vector = {**_record(vector=numbers, space_id=_typed("string")), "additionalProperties": False}
     batch = {**_record(item_ids=ids), "additionalProperties": False}
-    category = {**_text("category", "Where the seller would list it."), "required": False}
+    category = _text("category", "Where the seller would list it.", pattern=A_PATH)
     return {
         "/v1/search": _post(
             "search",
@@ -193,12 +199,20 @@ def _wanted() -> list[Schema]:
     price = {"type": "number", "minimum": 0}
     return [
         _number("k", DEFAULT_K, MAX_K),
-        _texts("category", "A path such as `Fashion > Hats`, with all that is below it."),
+        _texts(
+            "category",
+            "A path such as `Fashion > Hats`, with all that is below it.",
+            pattern=A_PATH,
+        ),
         _texts("brand", "One of these brands."),
         _parameter("min_price", price, "In the items' own currencies."),
         _parameter("max_price", price, "In the items' own currencies."),
         _parameter("in_stock", truth, "Only what is, or is not, in stock."),
-        _texts("attribute", "`name:value`, such as `colour:red`; all of them must hold."),
+        _texts(
+            "attribute",
+            "`name:value`, such as `colour:red`; all of them must hold.",
+            pattern=r"^[^:]+:[\s\S]+$",
+        ),
         _parameter(
             "per_product",
             {"type": "integer", "minimum": 0, "maximum": MAX_K, "default": 0},
@@ -311,6 +325,13 @@ def _bundle() -> Schema:
         items=_typed("integer"),
         verdict={"type": ["object", "null"], "description": "What the gate measured."},
         created=time,
+        photos_kept={
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Share of query photos that is stored, without EXIF, for "
+            f"{QUERY_PHOTO_DAYS} days; 0: none.",
+        },
         promoted=_record(at=time, by=_typed("string"), why=_typed("string")),
         pending={
             "oneOf": [refused, NULL],
@@ -342,13 +363,13 @@ def _parameter(name: str, schema: Schema, description: str) -> Schema:
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
-def _text(name: str, description: str) -> Schema:
-    schema = {"type": "string", "minLength": 1, "maxLength": MAX_FILTER_TEXT}
+def _text(name: str, description: str, **more: str) -> Schema:
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_FILTER_TEXT, **more}
     return _parameter(name, schema, description)
 
 
-def _texts(name: str, description: str) -> Schema:
-    one = _text(name, description)
+def _texts(name: str, description: str, **more: str) -> Schema:
+    one = _text(name, description, **more)
     schema = {"type": "array", "items": one["schema"], "maxItems": MAX_FILTER_VALUES}
     return one | {"schema": schema, "style": "form", "explode": True}
 

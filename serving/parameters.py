@@ -15,7 +15,8 @@ from serving.filters import Filter
 from serving.rejected import Rejected
 from serving.selection import Wanted
 
-BOX = re.compile(r"(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})", re.ASCII)
+SIDE = r"[1-9][0-9]{0,4}"  # pixels; far longer than any photo
+BOX = rf"([0-9]{{1,5}}),([0-9]{{1,5}}),({SIDE}),({SIDE})"
 REAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TRUTH: Mapping[str, bool] = {"true": True, "false": False}
 FILTERS = ("category", "brand", "min_price", "max_price", "in_stock", "attribute")
@@ -84,16 +85,15 @@ def read_box(request: Request) -> Box | Literal["whole"] | None:
         return None
     if text == "whole":
         return "whole"
-    match = BOX.fullmatch(text)
-    numbers = [int(number) for number in match.groups()] if match else []
-    if not numbers or max(numbers) > limits.MAX_BOX or 0 in numbers[2:]:
+    match = re.fullmatch(BOX, text)
+    if match is None:
         raise _invalid(
             "box",
             "`x,y,width,height` in pixels of the upright photo, width and height at least 1, "
             "or `whole`",
             text,
         )
-    return Box(*numbers)
+    return Box(*map(int, match.groups()))
 
 
 def _texts(given: QueryParams, name: str) -> tuple[str, ...]:

@@ -23,12 +23,13 @@ from starlette.staticfiles import StaticFiles
 
 from model.errors import BadImage, BadInput
 from serving import limits, use_cases
+from serving.access import Access
 from serving.bodies import read_json, read_photo
 from serving.catalogue_routes import CatalogueApi
 from serving.champion import Champion, Loaded
 from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import Ask, Engine, Searched
+from serving.engine import Ask, Engine, Look, Searched
 from serving.index import Vectors
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
@@ -36,6 +37,7 @@ from serving.items import UnknownItem
 from serving.metrics import METRICS_TYPE
 from serving.openapi import document
 from serving.parameters import check_names, read_box, read_category, read_number, read_wanted
+from serving.query_photos import Query, QueryPhotos
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
@@ -79,7 +81,10 @@ def create_app(champion: Champion) -> Starlette:
             Route("/", api.page),
             Mount("/static", PageFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(Edge, metrics=champion.metrics)],
+        middleware=[
+            Middleware(Edge, metrics=champion.metrics),
+            Middleware(Access, serve=champion.settings.serve, faults=faults),
+        ],
         exception_handlers={
             Rejected: faults.rejected,
             BadImage: faults.bad_image,
@@ -120,7 +125,9 @@ class Api:
     def __init__(self, champion: Champion) -> None:
         self._champion = champion
         self._metrics = champion.metrics
-        self.desk = Desk(champion.settings.serve.timeout_seconds, champion.metrics)
+        serve = champion.settings.serve
+        self.desk = Desk(serve.timeout_seconds, champion.metrics)
+        self._kept = QueryPhotos(champion.settings.root, serve.sample_queries)
 
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -129,6 +136,7 @@ class Api:
         with self.desk.place():
             photo = await read_photo(request)
             reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
+        self._keep(photo, loaded, look, reply)
         body = {"searched": shown(look.searched), "category": loaded.engine.category(odds)}
         return self._answered(loaded, body, reply, started)
 
@@ -170,6 +178,7 @@ class Api:
         with self.desk.place():
             photo = await read_photo(request)
             reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
+        self._keep(photo, loaded, look, reply)
         guess = loaded.engine.classify(odds, loaded.engine.hits(reply.found))
         return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
 
@@ -225,6 +234,7 @@ class Api:
         facts = {name: manifest.get(name) for name in ("space_id", "pixel_spec", "index")}
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
         facts |= {"created": loaded.created.isoformat(), "pending": pending and asdict(pending)}
+        facts["photos_kept"] = self._kept.share
         facts["promoted"] = {"at": entry.at.isoformat(), "by": entry.who, "why": entry.why}
         return Json(named(loaded) | facts, headers=stamp(loaded))
 
@@ -243,6 +253,13 @@ class Api:
 
     async def page(self, _: Request) -> Response:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    def _keep(self, photo: bytes, loaded: Loaded, look: Look, reply: Reply) -> None:
+        def query() -> Query:
+            ids = [hit["item_id"] for hit in loaded.engine.hits(reply.found)]
+            return Query(photo, loaded.digest, look.searched.box, ids)
+
+        self._kept.offer(query)
 
     async def _use_case(self, request: Request, case: Callable[[Item, int], Wanted]) -> Response:
         check_names(request, "k")

@@ -5,9 +5,11 @@ BentoML starts, supervises and stops the process; every HTTP answer is ours.
 
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
 
-from serving.champion import Champion, load_serve_settings
+from serving.champion import Champion
 from serving.routes import create_app
+from serving.settings import load_serve_settings
 
 BENTOML_SECONDS = 120  # longer than any timeout of ours, whose answer has our error shape
 
@@ -55,4 +57,6 @@ class OurRoutes:
         await app(scope, receive, send)
 
 
+# BentoML starts uvicorn with the protocol that `auto` names, and has no setting for another.
+HTTP_PROTOCOLS["auto"] = "serving.connection:Connection"
 Lookalike.add_asgi_middleware(OurRoutes)  # type: ignore[attr-defined]

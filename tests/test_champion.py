@@ -19,11 +19,11 @@ from tiny_bundle import (
     draw_photo,
     make_root,
     promote,
+    serve_settings,
     site,
 )
 
-from model.errors import BadInput
-from serving.champion import Champion, Pending, Serve, ServeSettings, load_serve_settings
+from serving.champion import Champion, Pending
 from serving.ledger import LEDGER
 from serving.metrics import Metrics
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def follow(root: Path) -> Champion:
-    champion = Champion(ServeSettings(root=root))
+    champion = Champion(serve_settings(root))
     champion.poll()
     return champion
 
@@ -274,26 +274,3 @@ def test_the_age_counts_from_the_making_of_the_bundle(root: Path, zone: str) -> 
     champion = follow(root)
     assert champion.current is not None
     assert champion.current.age_seconds() == pytest.approx(3600, abs=5)
-
-
-def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOOKALIKE_ROOT", str(tmp_path))
-    monkeypatch.setenv("LOOKALIKE_TRAIN__EPOCHS", "3")
-    assert load_serve_settings() == ServeSettings(
-        root=tmp_path, serve=Serve(poll_seconds=2.0, timeout_seconds=30)
-    )
-    monkeypatch.setenv("LOOKALIKE_SERVE__POLL_SECONDS", "0.5")
-    monkeypatch.setenv("LOOKALIKE_SERVE__PORT", "3001")
-    assert load_serve_settings().serve == Serve(poll_seconds=0.5, timeout_seconds=30)
-
-
-def test_settings_that_are_missing_or_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOOKALIKE_ROOT", raising=False)
-    monkeypatch.setenv("LOOKALIKE_SERVE__POLL_SECONDS", "0")
-    with pytest.raises(BadInput) as error:
-        load_serve_settings()
-    assert str(error.value) == (
-        "Cannot serve with this environment. LOOKALIKE_ROOT: Field required; "
-        "LOOKALIKE_SERVE__POLL_SECONDS: Input should be greater than 0. "
-        "LOOKALIKE_ROOT is the folder with `ledger.jsonl` and `bundles/`."
-    )

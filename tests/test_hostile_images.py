@@ -78,6 +78,7 @@ CMYK = encode(picture().convert("CMYK"), "JPEG")
 ADOBE = b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0"  # the last byte is the colour transform
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 GREY_ROWS = (b"\0" + bytes(range(8))) * 8
+NOISE = Image.fromarray(np.random.default_rng(4).integers(0, 256, (1500, 1500), np.uint8))
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 
 GOOD = {
@@ -106,6 +107,7 @@ GOOD = {
     "PNG with too few rows": png(8, 80, 8, 0, GREY_ROWS),
     "25 megapixels with alpha": encode(Image.new("RGBA", (5000, 5000), (9, 9, 9, 99)), "PNG"),
     "25 megapixels of 16 bits": encode(Image.new("I;16", (5000, 5000), 999), "PNG"),
+    "GIF of many blocks": encode(NOISE.convert("P"), "GIF"),
     "25 megapixels of JPEG": encode(Image.new("RGB", (5000, 5000)), "JPEG"),
 }
 BAD = {
@@ -135,6 +137,15 @@ BAD = {
     "PNG of 7 bits": (png(8, 8, 7, 0, GREY_ROWS), "image_truncated"),
     "PNG whose text is a bomb": (
         png(8, 8, 8, 0, GREY_ROWS, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(40_000_000)))),
+        "image_truncated",
+    ),
+    "JPEG of a million pieces": (
+        JPEG[:2] + b"\xff\xfe\0\2" * 1_000_000 + JPEG[2:],
+        "image_truncated",
+    ),
+    "JPEG with a long gap": (JPEG[:20] + bytes(9_000_000) + JPEG[20:], "image_truncated"),
+    "PNG of 400,000 pieces": (
+        PNG[:33] + chunk(b"teSt", b"") * 400_000 + PNG[33:],
         "image_truncated",
     ),
     "WebP of only a header": (WEBP[:12], "image_truncated"),

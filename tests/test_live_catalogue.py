@@ -12,17 +12,18 @@ from urllib.parse import quote
 import httpx
 import pytest
 from tiny_bundle import (
+    AS_OPERATOR,
     add_bundle,
     add_variant,
     bentoml_service,
     draw_photo,
     make_root,
     promote,
+    serve_settings,
     site,
 )
 
 from serving.bundle import LIVE_SEQUENCE, MANIFEST, seal, store
-from serving.champion import ServeSettings
 from serving.live_store import LiveStore
 
 NEW = {
@@ -56,9 +57,11 @@ def address(url: str, item_id: str) -> str:
 def put(url: str, item_id: str, photo: bytes | None = None, /, **facts: Any) -> httpx.Response:
     item = {**NEW, **facts}
     if photo is None:
-        return httpx.put(address(url, item_id), json=item)
+        return httpx.put(address(url, item_id), headers=AS_OPERATOR, json=item)
     form = {"item": json.dumps(item)}
-    return httpx.put(address(url, item_id), data=form, files={"image": ("a.jpg", photo)})
+    return httpx.put(
+        address(url, item_id), headers=AS_OPERATOR, data=form, files={"image": ("a.jpg", photo)}
+    )
 
 
 def first(url: str, photo: bytes, **parameters: Any) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def ids(answer: httpx.Response) -> list[str]:
 
 
 def opened(root: Path) -> LiveStore:
-    place = ServeSettings(root=root).live_place
+    place = serve_settings(root).live_place
     return LiveStore.open(place.url, place.folder)
 
 
@@ -102,7 +105,7 @@ def test_price_and_stock_change_at_once(url: str) -> None:
     photo = draw_photo(8)
     assert first(url, photo, in_stock="true")["item_id"] == "item-008"
     facts = {**NEW, "price": 1.0, "in_stock": False}
-    assert httpx.put(address(url, "item-008"), json=facts).status_code == 200
+    assert httpx.put(address(url, "item-008"), headers=AS_OPERATOR, json=facts).status_code == 200
     hit = first(url, photo)
     assert (hit["item_id"], hit["price"], hit["in_stock"]) == ("item-008", 1.0, False)
     assert first(url, photo, in_stock="true")["item_id"] != "item-008"
@@ -123,11 +126,11 @@ def test_an_item_with_another_photo_is_found_by_that_one(url: str) -> None:
 
 def test_a_deleted_item_is_gone_and_may_come_back(url: str) -> None:
     photo = draw_photo(8)
-    assert httpx.delete(address(url, "item-008")).json()["deleted"] is True
+    assert httpx.delete(address(url, "item-008"), headers=AS_OPERATOR).json()["deleted"] is True
     assert first(url, photo)["item_id"] != "item-008"
     for path in ("", "/similar", "/image"):
         assert httpx.get(address(url, "item-008") + path).status_code == 404
-    again = httpx.delete(address(url, "item-008"))
+    again = httpx.delete(address(url, "item-008"), headers=AS_OPERATOR)
     assert (again.status_code, again.json()["error"]["code"]) == (404, "unknown_item")
     assert put(url, "item-008").json()["error"]["code"] == "bad_input"  # its photo went too
     assert put(url, "item-008", photo).status_code == 200
@@ -165,9 +168,9 @@ def test_what_is_no_item_at_all(url: str) -> None:
         b"{}": (422, "bad_input"),
     }
     for body, expected in wrong.items():
-        answer = httpx.put(address(url, "item-008"), content=body)
+        answer = httpx.put(address(url, "item-008"), headers=AS_OPERATOR, content=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == expected
-    form = httpx.put(address(url, "x"), files={"image": PHOTO})
+    form = httpx.put(address(url, "x"), headers=AS_OPERATOR, files={"image": PHOTO})
     assert (form.status_code, form.json()["error"]["code"]) == (422, "no_item")
 
 
@@ -220,7 +223,7 @@ def test_what_was_acknowledged_survives_kill_9(root: Path) -> None:
     with bentoml_service(root) as service:
         for number in range(5):
             assert put(service.url, f"lamp-{number}", draw_photo(3000 + number)).status_code == 200
-        httpx.delete(address(service.url, "item-001"))
+        httpx.delete(address(service.url, "item-001"), headers=AS_OPERATOR)
         put(service.url, "item-008", price=3.0)
         os.killpg(os.getpgid(service.pid), 0)
         kill_all(service.pid)

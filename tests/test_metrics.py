@@ -131,7 +131,8 @@ def test_what_is_counted(tmp_path: Path) -> None:
     refused = {(reason,): 0 for reason in REASONS}
     refused |= {("image_not_an_image",): 1, ("image_too_large",): 1}
     assert of("lookalike_rejected_images_total", "reason") == refused
-    assert of("lookalike_shed_requests_total", "code") == {("overloaded",): 0, ("deadline",): 0}
+    shed = {("overloaded",): 0, ("deadline",): 0, ("rate_limited",): 0}
+    assert of("lookalike_shed_requests_total", "code") == shed
     assert of("lookalike_failed_bundle_loads_total") == {(): 0}
     assert of("lookalike_bundle_refused") == {(): 0}
     assert of("lookalike_bundle_info", "digest", "version") == {(digest, "1"): 1}

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from starlette.routing import Mount, Route
 from tiny_bundle import (
+    AS_OPERATOR,
     AWKWARD_IDS,
     CREATED,
     DIMENSIONS,
@@ -30,13 +31,14 @@ from tiny_bundle import (
     draw_photo,
     make_root,
     promote,
+    serve_settings,
     site,
 )
 
 from model.pixels import MAX_IMAGE_BYTES, Box
 from serving import bodies, limits
 from serving.bundle import verify
-from serving.champion import Champion, ServeSettings
+from serving.champion import Champion
 from serving.edge import SECURITY_HEADERS
 from serving.engine import Engine
 from serving.ledger import champion
@@ -247,6 +249,7 @@ def test_the_bundle_says_what_serves(url: str, root: Path) -> None:
             "why": "gate passed",
         },
         "pending": None,
+        "photos_kept": 0.0,
     }
     assert answer.headers["X-Lookalike-Bundle"] == entry.bundle
 
@@ -286,7 +289,7 @@ def test_the_page_and_its_files(url: str) -> None:
 
 def test_openapi_names_every_route_and_field(url: str, root: Path) -> None:
     assert httpx.get(f"{url}/openapi.json").json() == json.loads(json.dumps(document()))
-    app = create_app(Champion(ServeSettings(root=root)))
+    app = create_app(Champion(serve_settings(root)))
     unlisted = {"/", "/openapi.json"}
     routes = {
         (route.path_format, method.lower())
@@ -307,7 +310,7 @@ def test_openapi_names_every_route_and_field(url: str, root: Path) -> None:
         "BatchAnswer": httpx.post(f"{url}/v1/search/batch", json={"item_ids": ["x"]}).json(),
         "ListingAnswer": httpx.post(f"{url}/v1/listing", content=draw_photo(1)).json(),
         "ItemAnswer": httpx.get(f"{url}/v1/items/item-008").json(),
-        "Changed": httpx.put(f"{url}/v1/items/item-008", json=FACTS).json(),
+        "Changed": httpx.put(f"{url}/v1/items/item-008", json=FACTS, headers=AS_OPERATOR).json(),
         "Facets": httpx.get(f"{url}/v1/facets").json(),
         "Sample": httpx.get(f"{url}/v1/items").json(),
         "Bundle": httpx.get(f"{url}/v1/bundle").json(),

@@ -1,6 +1,7 @@
 """The real thing: `bentoml serve` over a bundle, as a shop runs it."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -140,6 +141,29 @@ def test_without_a_root_it_says_so_and_ends(tmp_path: Path) -> None:
     )
     assert ended.returncode != 0
     assert "Cannot serve with this environment. LOOKALIKE_ROOT: Field required." in ended.stderr
+
+
+def test_without_an_operators_key_it_says_so_and_ends(tmp_path: Path) -> None:
+    environment = bentoml_environment(tmp_path)
+    del environment["LOOKALIKE_SERVE__OPERATOR_KEYS"]
+    ended = subprocess.run(
+        [*BENTOML, "serve", "serving.service:Lookalike", "--port", "1"],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "LOOKALIKE_SERVE__OPERATOR_KEYS: Field required." in ended.stderr
+    assert "make one with: python -c" in ended.stderr
+
+
+def test_connections_are_ours(service: Service) -> None:
+    url = httpx.URL(service.url)
+    with socket.create_connection((url.host, url.port or 0)) as client:
+        client.sendall(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 431 ")
 
 
 def test_it_ends_when_told_to(tmp_path: Path) -> None:

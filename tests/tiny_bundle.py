@@ -6,6 +6,7 @@
     digest = add_variant(root, digest, edit)     # the bundle after `edit(folder)`, sealed again
     digest = add_localiser(root, digest, box)    # the bundle with one that always finds `box`
     with site(root) as url: ...                  # our routes under uvicorn, in this process
+    httpx.put(url + ..., headers=AS_OPERATOR)    # what takes an operator's key
     with bentoml_service(root) as service: ...   # the real service: service.url, service.pid
 
 The embedder is a small ONNX graph: mean colours of a 4 x 4 grid, a fixed projection, unit length.
@@ -17,6 +18,7 @@ import io
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -41,13 +43,17 @@ from starlette.types import ASGIApp
 
 from model.pixels import PixelSpec, to_pixels
 from serving import bundle as bundles
-from serving.champion import Champion, Serve, ServeSettings
+from serving.champion import Champion
+from serving.connection import Connection
 from serving.embedder import Embedder
 from serving.ledger import Entry, append, champion, now
 from serving.routes import create_app
 from serving.scann_index import ScannIndex
+from serving.settings import Serve, ServeSettings
 from serving.shown import with_heads
 
+OPERATOR, OPERATOR_SECRET = "ada", secrets.token_urlsafe(32)
+AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR_SECRET}"}
 BENTOML = (sys.executable, "-m", "bentoml")
 SIDE = 32
 GRID = 4
@@ -166,10 +172,9 @@ def write_localiser(path: Path, box: Sequence[float], side: int = SIDE) -> None:
 
 
 @contextmanager
-def site(root: Path, **serve: float) -> Iterator[str]:
+def site(root: Path, **serve: object) -> Iterator[str]:
     """The routes over `root` at a free port; yields the address once the server answers."""
-    settings = ServeSettings(root=root, serve=Serve.model_validate({"poll_seconds": 0.05, **serve}))
-    champion = Champion(settings)
+    champion = Champion(serve_settings(root, **serve))
     app = create_app(champion)
     with listening(app) as url:
         champion.poll()
@@ -181,12 +186,23 @@ def site(root: Path, **serve: float) -> Iterator[str]:
             champion.stop()
 
 
+def serve_settings(root: Path, **serve: object) -> ServeSettings:
+    given = {"poll_seconds": 0.05, "operator_keys": f"{OPERATOR}:{OPERATOR_SECRET}", **serve}
+    return ServeSettings(root=root, serve=Serve.model_validate(given))
+
+
 @contextmanager
 def listening(app: ASGIApp) -> Iterator[str]:
     """Any ASGI app under uvicorn at a free port."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, ws="none", log_level="critical", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=Connection,
+        ws="none",
+        log_level="critical",
+        timeout_graceful_shutdown=2,
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -237,6 +253,7 @@ def bentoml_environment(root: Path) -> dict[str, str]:
     return inherited | {
         "LOOKALIKE_ROOT": str(root),
         "LOOKALIKE_SERVE__POLL_SECONDS": "0.1",
+        "LOOKALIKE_SERVE__OPERATOR_KEYS": f"{OPERATOR}:{OPERATOR_SECRET}",
         "BENTOML_HOME": str(root / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }

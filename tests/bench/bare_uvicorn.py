@@ -7,8 +7,9 @@ import sys
 
 import uvicorn
 
-from serving.champion import Champion, load_serve_settings
+from serving.champion import Champion
 from serving.routes import create_app
+from serving.settings import load_serve_settings
 
 
 def main() -> None:

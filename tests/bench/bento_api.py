@@ -7,8 +7,9 @@ from typing import Any
 
 import bentoml
 
-from serving.champion import Champion, load_serve_settings
+from serving.champion import Champion
 from serving.engine import Engine
+from serving.settings import load_serve_settings
 
 
 @bentoml.service(

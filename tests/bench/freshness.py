@@ -23,13 +23,14 @@ from tests.bench.figures import Row, quick, write
 from tests.bench.load import Answers, get, offered
 from tests.bench.serve import size
 from tests.bench.servers import OURS, Server, serving, two_cores
-from tests.tiny_bundle import draw_photo
+from tests.tiny_bundle import AS_OPERATOR, draw_photo
 
 LISTED, ASKED = 12.0, 500.0  # a second
 MOST_SECONDS, MOST_MS = 1.0, 25.0
 CHECKED = 200  # listings that are asked for afterwards
 FIRST = 10_000  # the number of the first listing's photo
 BOUNDARY = "listing"
+AUTHORIZATION = AS_OPERATOR["Authorization"]
 
 
 def seconds() -> int:
