@@ -13,7 +13,8 @@ class RowNumbers:
     """Where each id of a column is. The ids stay in Arrow; here are their hashes, sorted."""
 
     def __init__(self, ids: pa.ChunkedArray) -> None:
-        self._ids = ids.combine_chunks()
+        # To combine copies, be it one chunk alone.
+        self._ids = ids.chunk(0) if ids.num_chunks == 1 else ids.combine_chunks()
         hashes = np.empty(len(ids), np.int64)
         for start in range(0, len(ids), PART):
             names = ids[start : start + PART].to_pylist()

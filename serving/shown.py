@@ -48,13 +48,14 @@ def heads_of(table: pa.Table) -> pa.ChunkedArray:
 
 
 class Heads:
-    """The heads of a table, read where they lie: memory-mapped, and never copied as a whole."""
+    """The heads of a table. Those of one chunk, as a bundle has them, are read where they lie:
+    memory-mapped, and never copied as a whole.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         column = table[COLUMN] if COLUMN in table.schema.names else heads_of(table)
-        array = column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = pa.concat_arrays(array.chunks)
+        # To combine copies, be it one chunk alone.
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         _, offsets, data = array.buffers()
         self._offsets = np.frombuffer(offsets, np.int64)[array.offset :]
         self._data = memoryview(data if data is not None else b"")

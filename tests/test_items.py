@@ -1,5 +1,6 @@
 """Items after any changes, against a list of rows."""
 
+import json
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import items as items_module
 from serving.filters import EVERY, Filter
 from serving.item import Item
-from serving.items import CACHED_FILTERS, SHOWN, Items, UnknownItem
+from serving.items import CACHED_FILTERS, Items, UnknownItem
+from serving.shown import SHOWN, with_heads
 
 PATHS = ("Home", "Home > Rugs", "Home > Rugs > Wool", "Home Rugs", "Toys")
 BRANDS = ("Norrby", "Aldi", "Ü")
@@ -156,15 +157,21 @@ def unordered(facets: dict[str, Any]) -> dict[str, Any]:
 
 @settings(max_examples=150)
 @given(
-    st.lists(facts, max_size=6), changes, st.lists(filters, min_size=1, max_size=3), st.booleans()
+    st.lists(facts, max_size=6),
+    changes,
+    st.lists(filters, min_size=1, max_size=3),
+    st.booleans(),
+    st.booleans(),
 )
 def test_after_any_changes_it_is_what_a_list_of_rows_is(
     rows: list[dict[str, Any]],
     changes: list[tuple[str, int, Any]],
     asked: list[Filter],
     twice: bool,
+    has_heads: bool,
 ) -> None:
-    items, model = Items(table(rows, chunks=2)), Model(rows)
+    bundled = table(rows, chunks=2)
+    items, model = Items(with_heads(bundled) if has_heads else bundled), Model(rows)
     for change in [None, *changes]:
         if change is not None:
             model.change(items, *change)
@@ -177,7 +184,10 @@ def test_after_any_changes_it_is_what_a_list_of_rows_is(
             else:
                 assert mask is not None
                 assert (mask.tolist(), mask.dtype) == ([r.passes(wanted) for r in model.rows], bool)
-        assert items.shown(range(n)) == [row.shown for row in model.rows]
+        assert [items.shown(row) for row in range(n)] == [row.shown for row in model.rows]
+        assert [json.loads(items.encoded(row)) for row in range(n)] == [
+            row.shown for row in model.rows
+        ]
         assert [items.item(row).model_dump() for row in range(n)] == [
             row.shown | {"attributes": row.facts["attributes"]} for row in model.rows
         ]
@@ -215,7 +225,7 @@ def test_an_unknown_id_is_named() -> None:
 def test_an_item_without_a_product_is_shown_as_its_own() -> None:
     items = Items(table([]))
     items.put(0, Item(item_id="new", category="Home"), "n.jpg")
-    assert items.shown([0])[0]["product_id"] == "new"
+    assert items.shown(0)["product_id"] == "new"
     mask = items.allowed(Filter(not_product="new"))
     assert mask is not None
     assert mask.tolist() == [False]
@@ -249,18 +259,6 @@ def test_a_filter_that_is_asked_again_and_again_is_kept() -> None:
         assert items.allowed(RED) is held
 
 
-def test_what_is_shown_is_looked_up_once_and_the_memory_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(items_module, "CACHED_ITEMS", 10)
-    items = Items(table([FACTS] * 40))
-    first = items.shown([3])[0]
-    assert items.shown([3])[0] is first
-    for row in range(40):
-        assert [each["item_id"] for each in items.shown([row, 3])] == [f"id-{row}", "id-3"]
-        assert len(items._shown) <= 12
-
-
 def test_facets_name_the_commonest_brands() -> None:
     brands = ["a", "b", "b", "c", "c", "c", None]
     items = Items(table([{**FACTS, "brand": brand} for brand in brands]))
@@ -282,7 +280,7 @@ def test_readers_see_each_item_before_or_after_a_change_and_never_between() -> N
                 mask = items.allowed(wanted)
                 if mask is None or mask.any():
                     faults.append(wanted)
-            for shown in items.shown(range(50)):
+            for shown in map(items.shown, range(50)):
                 if (shown["brand"] == "Aldi") != (shown["price"] == 100.0):
                     faults.append(shown)
             facets = items.facets(5)

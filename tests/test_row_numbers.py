@@ -53,3 +53,11 @@ def test_many_in_parts_and_twelve_bytes_each(monkeypatch: pytest.MonkeyPatch) ->
     assert [found.find(name) for name in ("item-5500", "", "\ud800")] == [None] * 3
     held = [each for each in vars(found).values() if isinstance(each, np.ndarray)]
     assert sum(each.nbytes for each in held) == 12 * 5500
+
+
+def test_ids_of_one_chunk_are_not_copied() -> None:
+    names = chunked([f"item-{number}" for number in range(5500)], 5500)
+    before = pa.total_allocated_bytes()
+    found = RowNumbers(names)
+    assert pa.total_allocated_bytes() == before
+    assert found.find("item-5499") == 5499

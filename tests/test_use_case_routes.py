@@ -95,7 +95,7 @@ def test_a_vector_of_any_length_finds_what_is_near(url: str, engine: Engine, len
     # The vector is no item: the one whose vector it is may be among the hits.
     assert [hit for hit in found["hits"] if hit["item_id"] != name(8)][:3] == expected[:3]
     plain = answered(httpx.post(f"{url}/v1/search/vector", params={"k": 1}, json=body))
-    assert plain == {"hits": [{**engine.items.shown([8])[0], "score": 1.0}]}
+    assert plain == {"hits": [{**engine.items.shown(8), "score": 1.0}]}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_listing_has_one_category(url: str) -> None:
 def test_an_item_and_its_attributes(url: str, engine: Engine, number: int) -> None:
     answer = httpx.get(f"{url}/v1/items/{quote(name(number), safe='')}")
     colour = {"colour": ("red", "blue")[number % 2]} if number % 3 else {}
-    expected = engine.items.shown([number])[0] | {"attributes": colour}
+    expected = engine.items.shown(number) | {"attributes": colour}
     assert answered(answer) == {"item": expected}
     assert expected["item_id"] == name(number)
     assert answer.headers["Cache-Control"] == "no-store"
@@ -244,7 +244,7 @@ def test_a_use_case_is_the_engines_answer(url: str, engine: Engine, case: str, n
         item = engine.items.item(row)
         wanted = getattr(use_cases, case)(item, k)
         assert found == {
-            "item": engine.items.shown([row])[0],
+            "item": engine.items.shown(row),
             "hits": engine.similar(name(number), wanted).hits,
         }
         products = [hit["product_id"] for hit in found["hits"]]
