@@ -200,7 +200,7 @@ def test_engines_before_the_last_are_freed(root: Path) -> None:
     champion = follow(root)
     assert champion.current is not None
     former = weakref.ref(champion.current.engine)
-    for version, items in (("2", 30), ("3", 40)):
+    for version, items in (("2", 30), ("3", 50)):
         promote(root, add_bundle(root, items=items), version)
         champion.poll()
         assert champion.current.entry.version == version
