@@ -42,19 +42,32 @@ class Lookalike:
 
 
 class OurRoutes:
-    """Answers every request.
+    """Answers every request, before anything of BentoML's sees it.
 
     A mounted app would come after BentoML's own /livez, /readyz, /healthz, /metrics and
-    /schema.json, and behind an error shape that is not ours.
+    /schema.json, and behind an error shape that is not ours. A middleware comes after a span, a
+    task and a timer for each request, which take longer than the answer: so when the process
+    starts, this one steps in front of the others.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._bentoml = app
+        self._ours: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http"
-        app: ASGIApp = bentoml.get_current_service().app if ours else self._bentoml
-        await app(scope, receive, send)
+        if scope["type"] == "http":
+            if self._ours is None:
+                self._ours = bentoml.get_current_service().app
+            await self._ours(scope, receive, send)
+            return
+        if scope["type"] == "lifespan":
+            others = scope["app"].middleware_stack
+
+            async def in_front(scope: Scope, receive: Receive, send: Send) -> None:
+                await (self if scope["type"] == "http" else others)(scope, receive, send)
+
+            scope["app"].middleware_stack = in_front
+        await self._bentoml(scope, receive, send)
 
 
 # BentoML starts uvicorn with the protocol that `auto` names, and has no setting for another.

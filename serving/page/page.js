@@ -78,6 +78,8 @@ async function showStart({ filters }, stays, signal) {
   head("Or start from the catalogue", words);
   showChips(filters);
   const { items, bundle, took } = await ask(`/v1/items?limit=${SAMPLES}`, { signal });
+  by("kept").hidden = !(await ask("/v1/bundle", { signal })).photos_kept;
+  by("unkept").hidden = !by("kept").hidden;
   fill(items, [], { bundle, took });
 }
 

@@ -92,6 +92,9 @@ async def _offered(url: str, requests: Sequence[bytes], rate: float, answers: An
             await asyncio.sleep(wait)
         elif number % 16 == 0:
             await asyncio.sleep(0)
+        while idle and idle[-1].closed:  # the server ends those that stay idle for seconds
+            idle.pop()
+            opened -= 1
         if not idle and opened < MOST_CONNECTIONS:
             idle.append(await _connect(url))
             opened += 1
@@ -134,9 +137,10 @@ async def _connect(url: str) -> "_Connection":
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time. A server that closes ends the run: there is no error to hide."""
+    """One request at a time; one that is cut off counts as an answer of status 0."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._held = b""
         self._after: Callable[[_Connection], None] | None = None
 
@@ -166,10 +170,17 @@ class _Connection(asyncio.Protocol):
         self._answers.seconds.append(time.perf_counter() - self._due)
         self._answers.statuses[int(head[9:12])] += 1
         self._answers.inspect(self._held)
-        self._held, after = self._held[end + 4 + length :], self._after
-        if after is not None:
-            after(self)
+        self._held = self._held[end + 4 + length :]
+        self._settle()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._after is not None and self._answers.took == 0.0 and error is not None:
+        self.closed = True
+        if self._after is not None:
+            self._answers.seconds.append(time.perf_counter() - self._due)
             self._answers.statuses[0] += 1
+            self._settle()
+
+    def _settle(self) -> None:
+        after, self._after = self._after, None
+        if after is not None:
+            after(self)
