@@ -13,12 +13,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 import uvloop
 
 MOST_CONNECTIONS = 512
+IDLE_SECONDS = 2.0
 
 
 @dataclass
@@ -92,8 +94,8 @@ async def _offered(url: str, requests: Sequence[bytes], rate: float, answers: An
             await asyncio.sleep(wait)
         elif number % 16 == 0:
             await asyncio.sleep(0)
-        while idle and idle[-1].closed:  # the server ends those that stay idle for seconds
-            idle.pop()
+        while idle and idle[-1].is_stale():
+            idle.pop().close()
             opened -= 1
         if not idle and opened < MOST_CONNECTIONS:
             idle.append(await _connect(url))
@@ -141,11 +143,19 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.closed = False
+        self._used = time.perf_counter()
         self._held = b""
         self._after: Callable[[_Connection], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
+
+    def is_stale(self) -> bool:
+        """The server ends connections that stay idle for seconds, perhaps at this moment."""
+        return self.closed or time.perf_counter() - self._used > IDLE_SECONDS
+
+    def close(self) -> None:
+        self._transport.close()
 
     def send(
         self,
@@ -155,7 +165,7 @@ class _Connection(asyncio.Protocol):
         after: "Callable[[_Connection], None]",
     ) -> None:
         self._due, self._answers, self._after = due, answers, after
-        self._transport.write(request)  # type: ignore[attr-defined]
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._held += data
@@ -171,6 +181,7 @@ class _Connection(asyncio.Protocol):
         self._answers.statuses[int(head[9:12])] += 1
         self._answers.inspect(self._held)
         self._held = self._held[end + 4 + length :]
+        self._used = time.perf_counter()
         self._settle()
 
     def connection_lost(self, error: Exception | None) -> None:
