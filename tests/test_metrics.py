@@ -67,7 +67,7 @@ def test_expressions_name_exposed_metrics(exposed: set[str], name: str) -> None:
 
 
 def test_rules_say_what_to_do() -> None:
-    assert len({rule["alert"] for rule in RULES}) == len(RULES) == 6
+    assert len({rule["alert"] for rule in RULES}) == len(RULES) == 8
     for rule in RULES:
         assert set(rule["annotations"]) == {"summary", "action"}
         assert rule["labels"]["severity"] in {"page", "ticket"}
