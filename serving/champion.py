@@ -19,7 +19,7 @@ from serving.ledger import Entry
 from serving.limits import EMBED_BATCH, EMBED_THREADS
 from serving.live_catalogue import POLL_SECONDS, LiveCatalogue
 from serving.live_store import LiveStore
-from serving.memory import give_back
+from serving.memory import settle_down
 from serving.metrics import Metrics
 from serving.settings import ServeSettings
 
@@ -113,7 +113,7 @@ class Champion:
             self.previous = self.current
         self.current = loaded
         self._refused = None
-        give_back()  # what loading took, and the bundle before the last
+        settle_down()
         self.metrics.serving(loaded.digest, entry.version, len(loaded.engine), loaded.age_seconds)
         log.info("bundle.serving", bundle=loaded.digest, version=entry.version, ds=str(entry.ds))
 

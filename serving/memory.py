@@ -1,14 +1,17 @@
-"""Memory that is free, given back to the machine."""
+"""Memory and pauses of a server that runs for weeks."""
 
 import ctypes
+import gc
 
 
-def give_back() -> None:
-    """Return the pages of what was freed; the C library keeps them for itself.
+def settle_down() -> None:
+    """After something large was loaded, and something else let go.
 
-    Nothing is collected first: that stops every thread for as long as it takes to look at every
-    object, and an engine needs no collector to go.
+    What is there now stays: the collector need not look at it again, which stops every thread for
+    a tenth of a second each time. Engines go without a collector, when nobody holds them. And the
+    pages of what was freed are returned; the C library keeps them for itself.
     """
+    gc.freeze()
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except AttributeError:  # not glibc
