@@ -32,6 +32,7 @@ from pipelines.content_store import shard_name
 from pipelines.embed import embedder_path
 from pipelines.gate_bench import Asked, Bench
 from pipelines.index import SERVED, read_arrow, write_arrow
+from pipelines.ingest import ITEMS
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Embed, Gate, Index, Preprocess, Reduce, Settings
 from pipelines.step import Outcome, Partition, run_step
@@ -73,7 +74,8 @@ def add_day(
     """Commit what `ingest`, `preprocess` and `train` would have written."""
 
     def ingest(folder: Path) -> Outcome:
-        pq.write_table(pa.Table.from_pylist(items), folder / "items.parquet")
+        schema = pa.schema([ITEMS.field(name) for name in items[0]])
+        pq.write_table(pa.Table.from_pylist(items, schema), folder / "items.parquet")
         leaves = sorted({row["category"] for row in items})
         (folder / "taxonomy.json").write_text(Taxonomy(tuple(leaves)).to_json())
         return Outcome(len(items))
@@ -209,6 +211,7 @@ def _item(
         "product_id": name,
         "title": f"{leaf.split(' > ')[1]} no. {product}",
         "brand": None,
+        "attributes": None,
         "category": leaf,
         "leaf": number,
         "price": 10.0,
