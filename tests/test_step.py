@@ -17,6 +17,7 @@ from tiny_shop import DAY_1, DAY_2, HERE, command
 from model.errors import BadInput, Damaged, LookalikeError, Refused
 from pipelines.settings import Settings
 from pipelines.step import (
+    CODE_VERSION,
     Outcome,
     Partition,
     Report,
@@ -74,7 +75,7 @@ def test_the_report_says_what_was_done(settings: Settings) -> None:
     assert report == Report(
         step="demo",
         ds=DAY_1,
-        fingerprint=digest_of({"step": "demo", "code": 1, "text": "abc"}),
+        fingerprint=digest_of({"step": "demo", "code": CODE_VERSION, "text": "abc"}),
         digest=digest_of({"deep/text.txt": file_digests(output)["deep/text.txt"]}),
         rows=3,
         seconds=report.seconds,
