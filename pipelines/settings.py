@@ -206,7 +206,7 @@ class Serve(Section):
     host: str = "127.0.0.1"
     port: PositiveInt = 3000
     poll_seconds: float = Field(2.0, gt=0)  # how often the ledger is read for a new champion
-    timeout_seconds: int = Field(30, gt=0, le=100)  # BentoML itself gives up at 120
+    timeout_seconds: int = Field(30, gt=0, le=100)
     operator_keys: SecretStr | None = None  # `name:secret,...`; default: `operator.key` in the root
     search_keys: SecretStr | None = None  # the same; default: everybody who reaches the port
     requests_per_second: PositiveFloat | None = None  # of one key, or one address; default: any

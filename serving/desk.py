@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from model.errors import LookalikeError
@@ -18,7 +18,7 @@ from model.pixels import Box
 from serving import limits
 from serving.batches import Batches, Closed, Overloaded, TooLate
 from serving.embedder import Probabilities
-from serving.engine import Ask, Engine, Found, Look
+from serving.engine import Ask, Engine, Found, Look, Stopwatch
 from serving.index import Vectors
 from serving.metrics import Metrics
 from serving.rejected import unavailable
@@ -57,18 +57,6 @@ class Deadline:
     @property
     def left(self) -> float:
         return max(self._end - time.monotonic(), 0.001)
-
-
-class Stopwatch:
-    """Seconds of one stage after another."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.laps[stage], self._last = now - self._last, now
 
 
 class Desk:
@@ -130,14 +118,15 @@ class Desk:
         question = Question(engine, lambda _: Ask(vector, wanted))
         reply = await self._turn(self._finds.ask(question, deadline.left), deadline)
         watch.lap("search")
-        return replace(reply, seconds=watch.laps), look, odds
+        return Reply(reply.found, reply.hits, seconds=watch.laps), look, odds
 
     async def find(self, question: Question) -> Reply:
         """What is near. Raises what the question raises, Rejected under load."""
         deadline = Deadline(self._seconds)
         started = time.perf_counter()
         reply = await self._turn(self._finds.ask(question, deadline.left), deadline)
-        return replace(reply, seconds={"search": time.perf_counter() - started})
+        seconds = {"search": time.perf_counter() - started}
+        return Reply(reply.found, reply.hits, reply.item, seconds)
 
     async def embed(self, engine: Engine, image: bytes, box: Box | None = None) -> Vectors:
         """The vector [d] of an item's photo: of the whole of it, or of what is in the box."""
@@ -186,15 +175,9 @@ def _alone(
     engine: Engine, image: bytes, wanted: Wanted, box: Box | Literal["whole"] | None
 ) -> tuple[Reply, Look, Probabilities]:
     """All stages in one thread: nobody else is there to be answered with."""
-    watch = Stopwatch()
-    look = engine.look(image, box)
-    watch.lap("decode")
-    vectors, odds = engine.embed([look])
-    watch.lap("embed")
-    (found,) = engine.find([Ask(vectors[0], wanted)])
-    reply = Reply(found, engine.encoded(found))
-    watch.lap("search")
-    return replace(reply, seconds=watch.laps), look, odds[0]
+    seen = engine.see(image, wanted, box)
+    reply = Reply(seen.found, engine.encoded(seen.found), seconds=seen.seconds)
+    return reply, seen.look, seen.odds
 
 
 def _embed(questions: Sequence[tuple[Engine, Look]]) -> list[Seen]:

@@ -66,6 +66,16 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A photo's whole way: what was looked at, leaf odds [leaves], and what was found."""
+
+    look: Look
+    odds: Probabilities
+    found: Found
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a query gets: hits best first, the category of the photo, seconds of each stage."""
 
@@ -73,6 +83,18 @@ class Answer:
     category: list[Hit] = field(default_factory=list)
     seconds: Mapping[str, float] = field(default_factory=dict)
     searched: Searched | None = None  # None: the query was no photo
+
+
+class Stopwatch:
+    """Seconds of one stage after another."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage], self._last = now - self._last, now
 
 
 class Engine:
@@ -86,8 +108,9 @@ class Engine:
         taxonomy = bundle.taxonomy
         self.leaves = taxonomy.leaves
         self._categories, self._category_of_leaf = taxonomy.answers
-        self.vectors: Vectors = np.load(
-            bundle.folder / "vectors.npy", mmap_mode="r", allow_pickle=False
+        # A plain view: every slice of a memmap is a memmap, which takes ten times as long to make.
+        self.vectors: Vectors = np.asarray(
+            np.load(bundle.folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
         )
         base = load_index(bundle.folder / "index", manifest["index"])
         self.index = LiveIndex(base, self.vectors[: len(base)])
@@ -125,22 +148,21 @@ class Engine:
     ) -> Answer:
         """Items that look like the product in the photo. Raises BadImage as `look` does."""
         wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
-        started = time.perf_counter()
-        look = self.look(image, box)
-        decoded = time.perf_counter()
-        vectors, odds = self.embed([look])
-        embedded = time.perf_counter()
-        (found,) = self.find([Ask(vectors[0], wanted)])
+        seen = self.see(image, wanted, box)
         return Answer(
-            hits=self.hits(found),
-            category=self.category(odds[0]),
-            seconds={
-                "decode": decoded - started,
-                "embed": embedded - decoded,
-                "search": time.perf_counter() - embedded,
-            },
-            searched=look.searched,
+            self.hits(seen.found), self.category(seen.odds), seen.seconds, seen.look.searched
         )
+
+    def see(self, image: bytes, wanted: Wanted, box: Box | Literal["whole"] | None = None) -> Seen:
+        """The same by rows. Raises BadImage as `look` does."""
+        watch = Stopwatch()
+        look = self.look(image, box)
+        watch.lap("decode")
+        vectors, odds = self.embed([look])
+        watch.lap("embed")
+        (found,) = self.find([Ask(vectors[0], wanted)])
+        watch.lap("search")
+        return Seen(look, odds[0], found, watch.laps)
 
     def similar(self, item_id: str, wanted: Wanted | int = NEAREST) -> Answer:
         """Items that look like this item, without itself. Raises UnknownItem."""

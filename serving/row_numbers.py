@@ -3,7 +3,6 @@
 from bisect import bisect_left
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 PART = 1_000_000  # ids that are Python strings at a time
@@ -19,8 +18,9 @@ class RowNumbers:
         for start in range(0, len(ids), PART):
             names = ids[start : start + PART].to_pylist()
             hashes[start : start + PART] = np.fromiter(map(hash, names), np.int64, len(names))
-        self._rows = np.argsort(hashes, kind="stable").astype(np.int32)
-        self._hashes: npt.NDArray[np.int64] = hashes[self._rows]
+        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        # Views, as one number of a NumPy array is slow to come by.
+        self._rows, self._hashes = order.data, hashes[order].data
 
     def find(self, item_id: str) -> int | None:
         """The row of this id."""
@@ -28,7 +28,7 @@ class RowNumbers:
         # NumPy's own search lets go of the interpreter, and under load waits to get it back.
         place = bisect_left(self._hashes, wanted)
         while place < len(self._hashes) and self._hashes[place] == wanted:
-            row = int(self._rows[place])
+            row = self._rows[place]
             if self._ids[row].as_py() == item_id:
                 return row
             place += 1

@@ -11,12 +11,9 @@ from serving.champion import Champion
 from serving.routes import create_app
 from serving.settings import load_serve_settings
 
-BENTOML_SECONDS = 120  # longer than any timeout of ours, whose answer has our error shape
-
 
 @bentoml.service(
     workers=1,  # requests share one loaded bundle and its threads
-    traffic={"timeout": BENTOML_SECONDS},
     metrics={"enabled": False},  # see serving/metrics.py
     logging={"access": {"enabled": False}},  # it prints item ids as they come, line breaks too
     http={"host": "127.0.0.1"},

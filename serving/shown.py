@@ -57,7 +57,8 @@ class Heads:
         # To combine copies, be it one chunk alone.
         array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         _, offsets, data = array.buffers()
-        self._offsets = np.frombuffer(offsets, np.int64)[array.offset :]
+        # Views, as one number of a NumPy array is slow to come by.
+        self._offsets = np.frombuffer(offsets, np.int64)[array.offset :].data
         self._data = memoryview(data if data is not None else b"")
 
     def __getitem__(self, row: int) -> bytes:
