@@ -341,7 +341,7 @@ def test_a_spec_that_the_embedder_was_not_trained_on_is_refused(root: Path, dige
 
 
 def test_vectors_are_read_from_the_file_not_copied(engine: Engine) -> None:
-    assert isinstance(engine.vectors, np.memmap)
+    assert isinstance(engine.vectors.base, np.memmap)
     assert engine.vectors.shape == (ITEMS, DIMENSIONS)
     np.testing.assert_allclose(np.linalg.norm(engine.vectors, axis=1), np.ones(ITEMS), atol=1e-5)
 
