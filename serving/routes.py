@@ -29,7 +29,7 @@ from serving.catalogue_routes import CatalogueApi
 from serving.champion import Champion, Loaded
 from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import Ask, Engine, Look, Searched
+from serving.engine import NEAREST, Ask, Engine, Look, Searched
 from serving.index import Vectors
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
@@ -41,6 +41,7 @@ from serving.query_photos import Query, QueryPhotos
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
+from serving.shortcut import Shortcut
 
 PAGE = Path(__file__).parent / "page"
 SAMPLE_FROM = 5  # times as many items are drawn as shown
@@ -57,9 +58,10 @@ def create_app(champion: Champion) -> Starlette:
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
     item = "/v1/items/{item_id:item}"
+    similar = Route(f"{item}/similar", api.similar)
     app = Starlette(
         routes=[
-            Route(f"{item}/similar", api.similar),
+            similar,
             Route(f"{item}/substitutes", api.substitutes),
             Route(f"{item}/lookalikes", api.lookalikes),
             Route(f"{item}/variants", api.variants),
@@ -84,6 +86,7 @@ def create_app(champion: Champion) -> Starlette:
         middleware=[
             Middleware(Edge, metrics=champion.metrics),
             Middleware(Access, serve=champion.settings.serve, faults=faults),
+            Middleware(Shortcut, route=similar, similar=api.similar_to, faults=faults),
         ],
         exception_handlers={
             Rejected: faults.rejected,
@@ -183,7 +186,16 @@ class Api:
         return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
 
     async def similar(self, request: Request) -> Response:
-        return await self._of_item(request, read_wanted(request))
+        return await self.similar_to(request.path_params["item_id"], read_wanted(request))
+
+    async def similar_to(
+        self, item_id: str, wanted: Wanted | Callable[[Item], Wanted] = NEAREST
+    ) -> Response:
+        """`wanted` may depend on what is known of the item."""
+        started = time.perf_counter()
+        loaded = self.loaded()
+        reply = await self.desk.find(about(loaded, item_id, wanted))
+        return self._answered(loaded, {}, reply, started)
 
     async def substitutes(self, request: Request) -> Response:
         return await self._use_case(request, use_cases.substitutes)
@@ -193,7 +205,7 @@ class Api:
 
     async def variants(self, request: Request) -> Response:
         check_names(request)
-        return await self._of_item(request, use_cases.variants())
+        return await self.similar_to(request.path_params["item_id"], use_cases.variants())
 
     async def item(self, request: Request) -> Response:
         check_names(request)
@@ -264,16 +276,7 @@ class Api:
     async def _use_case(self, request: Request, case: Callable[[Item, int], Wanted]) -> Response:
         check_names(request, "k")
         k = read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        return await self._of_item(request, lambda item: case(item, k))
-
-    async def _of_item(
-        self, request: Request, wanted: Wanted | Callable[[Item], Wanted]
-    ) -> Response:
-        started = time.perf_counter()
-        loaded = self.loaded()
-        question = about(loaded, request.path_params["item_id"], wanted)
-        reply = await self.desk.find(question)
-        return self._answered(loaded, {}, reply, started)
+        return await self.similar_to(request.path_params["item_id"], lambda item: case(item, k))
 
     def loaded(self) -> Loaded:
         loaded, pending = self._champion.current, self._champion.pending
