@@ -47,6 +47,11 @@ class Searched:
     box: Box
     photo: Size
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an answer tells of it."""
+        return {"by": self.by, "box": list(self.box), "photo": list(self.photo)}
+
 
 @dataclass(frozen=True)
 class Look:

@@ -1,5 +1,7 @@
 """The items of a bundle and what changed since: by id, by row, and those that a filter allows."""
 
+import random
+from collections import Counter
 from threading import Lock
 from typing import Any
 
@@ -16,6 +18,7 @@ from serving.row_numbers import RowNumbers
 from serving.shown import SHOWN, Facts, Heads, facts_of, head, without_score
 
 CACHED_FILTERS = 16
+DRAWN_PER_SHOWN = 5
 
 
 class UnknownItem(LookalikeError):
@@ -130,6 +133,18 @@ class Items:
     def encoded(self, row: int) -> bytes:
         """The same as JSON."""
         return without_score(self.head(row))
+
+    def sample(self, count: int, seed: str) -> list[Facts]:
+        """Items of as many categories as a draw has; the same draw for the same seed."""
+        ids = self.table["item_id"]
+        draw = random.Random(seed).sample(range(len(ids)), min(len(ids), DRAWN_PER_SHOWN * count))
+        rows = [row for row in (self.find(ids[place].as_py()) for place in draw) if row is not None]
+        seen: Counter[str] = Counter()
+        ranked: list[tuple[int, int, Facts]] = []  # how many of its category came before it
+        for place, item in enumerate(map(self.shown, rows)):
+            ranked.append((seen[item["category"]], place, item))
+            seen[item["category"]] += 1
+        return [item for _, _, item in sorted(ranked)[:count]]
 
     def allowed(self, wanted: Filter) -> Mask | None:
         """bool [rows] of what the filter allows; None where that is all. Not to be changed."""

@@ -1,15 +1,12 @@
 """HTTP: a photo, an item or a vector in, similar items out. Plain Starlette, inside BentoML."""
 
 import asyncio
-import random
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -29,8 +26,7 @@ from serving.catalogue_routes import CatalogueApi
 from serving.champion import Champion, Loaded
 from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import NEAREST, Ask, Engine, Look, Searched
-from serving.index import Vectors
+from serving.engine import NEAREST, Ask, Engine, Look
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
 from serving.items import UnknownItem
@@ -38,13 +34,13 @@ from serving.metrics import METRICS_TYPE
 from serving.openapi import document
 from serving.parameters import check_names, read_box, read_category, read_number, read_wanted
 from serving.query_photos import Query, QueryPhotos
+from serving.questions import read_ids, read_vector
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
 from serving.shortcut import Shortcut
 
 PAGE = Path(__file__).parent / "page"
-SAMPLE_FROM = 5  # times as many items are drawn as shown
 MAX_FACETS = 200  # brands that are named
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -140,14 +136,14 @@ class Api:
             photo = await read_photo(request)
             reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
         self._keep(photo, loaded, look, reply)
-        body = {"searched": shown(look.searched), "category": loaded.engine.category(odds)}
+        body = {"searched": look.searched.facts, "category": loaded.engine.category(odds)}
         return self._answered(loaded, body, reply, started)
 
     async def search_vector(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted = read_wanted(request)
         loaded = self.loaded()
-        ask = Ask(read_vector(await read_json(request), loaded), wanted)
+        ask = Ask(read_vector(await read_json(request), loaded.engine), wanted)
         reply = await self.desk.find(Question(loaded.engine, lambda _: ask))
         return self._answered(loaded, {}, reply, started)
 
@@ -183,7 +179,7 @@ class Api:
             reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
         self._keep(photo, loaded, look, reply)
         guess = loaded.engine.classify(odds, loaded.engine.hits(reply.found))
-        return self._answered(loaded, {"searched": shown(look.searched), **guess}, reply, started)
+        return self._answered(loaded, {"searched": look.searched.facts, **guess}, reply, started)
 
     async def similar(self, request: Request) -> Response:
         return await self.similar_to(request.path_params["item_id"], read_wanted(request))
@@ -220,7 +216,9 @@ class Api:
         check_names(request, "limit")
         limit = read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
         loaded = self.loaded()
-        return Json({"bundle": named(loaded), "items": various(loaded, limit)})
+        return Json(
+            {"bundle": named(loaded), "items": loaded.engine.items.sample(limit, loaded.digest)}
+        )
 
     async def facets(self, request: Request) -> Response:
         """What can be filtered by, and how many items each value has."""
@@ -317,80 +315,3 @@ def about(loaded: Loaded, item_id: str, wanted: Wanted | Callable[[Item], Wanted
         return engine.ask(item_id, wanted(engine.items.item(engine.items.row(item_id))))
 
     return Question(loaded.engine, ask, item_id)
-
-
-def shown(searched: Searched | None) -> dict[str, Any] | None:
-    if searched is None:
-        return None
-    return {"by": searched.by, "box": list(searched.box), "photo": list(searched.photo)}
-
-
-def read_vector(body: dict[str, Any], loaded: Loaded) -> Vectors:
-    """A unit vector [d] of this bundle's space. Raises Rejected for anything else."""
-    given, space = body.get("vector"), body.get("space_id")
-    d = loaded.engine.vectors.shape[1]
-    if set(body) - {"vector", "space_id"} or not isinstance(given, list):
-        raise Rejected(
-            422,
-            "invalid_vector",
-            f"Expected `vector`: {d} numbers, and `space_id`. Received: {sorted(body)[:8]}.",
-        )
-    if space != loaded.engine.space_id:
-        raise Rejected(
-            409,
-            "other_space",
-            f"Vectors compare only within one space. Expected `space_id` "
-            f"{loaded.engine.space_id!r}. Received: {str(space)[:80]!r}. Embed the photo again.",
-        )
-    numbers = [x for x in given if isinstance(x, int | float) and not isinstance(x, bool)]
-    if len(given) != d or len(numbers) != d:
-        raise Rejected(
-            422,
-            "invalid_vector",
-            f"Invalid `vector`. Expected {d} numbers. Received: {len(given)} values, "
-            f"{len(numbers)} of them numbers.",
-        )
-    with np.errstate(over="ignore"):
-        vector = np.array(numbers, np.float64)
-        length = float(np.linalg.norm(vector))
-    if not 0 < length < np.inf:
-        raise Rejected(
-            422,
-            "invalid_vector",
-            f"Invalid `vector`. Expected a finite length above 0. Received: {length:g}.",
-        )
-    unit: Vectors = (vector / length).astype(np.float32)
-    return unit
-
-
-def read_ids(body: dict[str, Any]) -> list[str]:
-    """`item_ids` of a batch. Raises Rejected."""
-    ids = body.get("item_ids")
-    good = isinstance(ids, list) and all(isinstance(name, str) for name in ids)
-    if set(body) != {"item_ids"} or not isinstance(ids, list) or not good:
-        raise Rejected(
-            422,
-            "invalid_item_ids",
-            f"Expected `item_ids`: a list of texts. Received: {sorted(body)[:8]}.",
-        )
-    if not 1 <= len(ids) <= limits.MAX_BATCH:
-        raise Rejected(
-            422,
-            "invalid_item_ids",
-            f"Invalid `item_ids`. Expected 1 to {limits.MAX_BATCH}. Received: {len(ids)}.",
-        )
-    return ids
-
-
-def various(loaded: Loaded, limit: int) -> list[dict[str, Any]]:
-    """Items from as many leaves as a draw has; the same draw for the same bundle."""
-    items = loaded.engine.items
-    ids = items.table["item_id"]
-    draw = random.Random(loaded.digest).sample(range(len(ids)), min(len(ids), SAMPLE_FROM * limit))
-    rows = [row for row in (items.find(ids[place].as_py()) for place in draw) if row is not None]
-    seen: Counter[str] = Counter()
-    ranked: list[tuple[int, int, dict[str, Any]]] = []  # how many of its leaf came before it
-    for place, item in enumerate(map(items.shown, rows)):
-        ranked.append((seen[item["category"]], place, item))
-        seen[item["category"]] += 1
-    return [item for _, _, item in sorted(ranked)[:limit]]
