@@ -369,6 +369,7 @@ except BadInput as error:
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one() -> None:
     """In a process of its own: devices are set before TensorFlow starts."""
     here = Path(__file__)

@@ -132,6 +132,7 @@ def test_the_classifier_stays_as_it_is(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(tmp_path: Path) -> None:
     lessons = Lessons(street(32, seed=0), cuts(), street(8, seed=2).pixels)
     one, other = (fitted(lessons, tmp_path / name) for name in ("a", "b"))

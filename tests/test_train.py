@@ -146,6 +146,7 @@ def test_another_recipe_trains_again(retrained: Settings) -> None:
     assert [len(history(retrained, ds)["epochs"]) for ds in (DAY_1, DAY_2)] == [2, 1]
 
 
+@pytest.mark.slow
 def test_every_option_at_once(shop_copy: CopyShop) -> None:
     options = {
         "sizes": (0.5, 1.0), "mix": 0.5, "averaging": 0.9, "robustness": 0.3, "shallow": True,
@@ -202,6 +203,7 @@ def test_policy_trains_again(two_days_copy: CopyShop, policy: dict[str, Any], wh
     assert report.details["trained"] == DAY_2.isoformat()
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(shop: Settings, shop_copy: CopyShop) -> None:
     """Killed after the first of two epochs; ends like the training that nobody killed."""
     settings = shop_copy()
