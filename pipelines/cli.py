@@ -149,14 +149,12 @@ def explain(
 def serve() -> None:
     """Serve the Production bundle over HTTP until interrupted."""
     from pipelines.server_environment import server_environment
+    from pipelines.server_process import server_command
 
     with exit_codes():
         settings = load_settings()
     environment = os.environ | {"BENTOML_DO_NOT_TRACK": "True"} | server_environment(settings)
-    command = [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:Lookalike",
-        "--host", settings.serve.host, "--port", str(settings.serve.port),
-    ]  # fmt: skip
+    command = server_command(settings.serve.host, settings.serve.port)
     os.execve(sys.executable, command, environment)
 
 

@@ -33,6 +33,8 @@ from pipelines.importers import import_feed
 from pipelines.neighbours import OTHER, SAME_LEAF, SAME_PRODUCT, Row, Tile, draw_neighbours
 from pipelines.operator_key import as_operator, make_operator_key
 from pipelines.sample import write_sample
+from pipelines.server_environment import server_environment
+from pipelines.server_process import server_process
 from pipelines.settings import Settings, load_settings
 from pipelines.step import STEPS, Partition, exit_codes
 from serving.ledger import champion
@@ -173,31 +175,12 @@ def _show_gate(settings: Settings, day: date) -> None:
 
 @contextmanager
 def _server(settings: Settings) -> Iterator[str]:
-    url = f"http://127.0.0.1:{settings.serve.port}"
     make_operator_key(settings.root)
-    process = subprocess.Popen(
-        [program("lookalike"), "serve"],
-        stdout=(settings.root / "serve.log").open("w"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise LookalikeError(
-                    f"The server did not start. Is port {settings.serve.port} in use? See "
-                    f"{settings.root / 'serve.log'}, or set LOOKALIKE_SERVE__PORT."
-                )
-            try:
-                httpx.get(f"{url}/readyz").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.2)
+    with server_process(
+        server_environment(settings), settings.serve.host, settings.serve.port,
+        settings.root / "serve.log", seconds=START_SECONDS,
+    ) as url:  # fmt: skip
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _show_queries(settings: Settings, day: date, url: str) -> None:

@@ -192,6 +192,14 @@ class Gate(Section):
     bootstrap_rounds: PositiveInt = 1000
 
 
+class Bless(Section):
+    items: PositiveInt = 200  # of the bundle, asked for what looks like them
+    photos: PositiveInt = 50  # that nothing was trained on
+    max_load_seconds: PositiveFloat = 120.0  # until the server is ready
+    max_p99_ms: PositiveFloat = 500.0  # of either, with eight clients at a time
+    max_memory_bytes: PositiveInt | None = None  # of the server
+
+
 class Registry(Section):
     model: str = "lookalike"
     tracking_uri: str | None = None  # default: SQLite under the root
@@ -234,6 +242,7 @@ class Settings(BaseSettings):
     reduce: Reduce = Reduce()
     index: Index = Index()
     gate: Gate = Gate()
+    bless: Bless = Bless()
     registry: Registry = Registry()
     live: Live = Live()
     serve: Serve = Serve()
