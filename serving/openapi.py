@@ -14,7 +14,7 @@ from serving.limits import (
     MAX_SAMPLE,
     QUERY_PHOTO_DAYS,
 )
-from serving.openapi_access import REFUSALS, SCHEMES, guarded
+from serving.openapi_access import REFUSALS, SCHEMES, guarded, session_paths
 from serving.parameters import BOX as A_BOX
 
 Schema = dict[str, Any]
@@ -71,7 +71,9 @@ def document() -> Schema:
             '`{"error": {"code", "message"}}`. Query photos are not stored, but for the share that '
             "`photos_kept` of /v1/bundle says.",
         },
-        "paths": guarded(_search_paths() | _item_paths() | _operation_paths(), _errors),
+        "paths": guarded(
+            _search_paths() | _item_paths() | session_paths(_errors) | _operation_paths(), _errors
+        ),
         "components": {"schemas": _schemas(), "securitySchemes": SCHEMES},
     }
 

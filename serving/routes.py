@@ -41,6 +41,7 @@ from serving.query_photos import Query, QueryPhotos
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
+from serving.session_routes import SessionApi
 
 PAGE = Path(__file__).parent / "page"
 SAMPLE_FROM = 5  # times as many items are drawn as shown
@@ -54,6 +55,7 @@ def create_app(champion: Champion) -> Starlette:
     """
     api = Api(champion)
     catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
+    session = SessionApi(champion.settings.serve.keys, champion.metrics)
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
     item = "/v1/items/{item_id:item}"
@@ -74,6 +76,9 @@ def create_app(champion: Champion) -> Starlette:
             Route(item, api.item),
             Route(item, catalogue.put, methods=["PUT"]),
             Route(item, catalogue.delete, methods=["DELETE"]),
+            Route("/v1/session", session.get),
+            Route("/v1/session", session.post, methods=["POST"]),
+            Route("/v1/session", session.delete, methods=["DELETE"]),
             Route("/livez", api.livez),
             Route("/readyz", api.readyz),
             Route("/metrics", api.metrics),
@@ -127,6 +132,7 @@ class Api:
         self._metrics = champion.metrics
         serve = champion.settings.serve
         self.desk = Desk(serve.timeout_seconds, champion.metrics)
+        self._photos_for = "public" if serve.keys.search_is_open else "private"  # caches
         self._kept = QueryPhotos(champion.settings.root, serve.sample_queries)
 
     async def search(self, request: Request) -> Response:
@@ -224,7 +230,7 @@ class Api:
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
         )
-        cached = {"Cache-Control": f"public, max-age={PHOTO_SECONDS}"}
+        cached = {"Cache-Control": f"{self._photos_for}, max-age={PHOTO_SECONDS}"}
         return Response(data, media_type=media_type, headers=cached)
 
     async def bundle(self, _: Request) -> Response:
