@@ -147,6 +147,8 @@ def test_a_deleted_item_is_gone_and_may_come_back(url: str) -> None:
         ("new", PHOTO, {"price": -1.0}, 422, "bad_input"),
         ("new", PHOTO, {"colour": "red"}, 422, "bad_input"),
         ("new", PHOTO, {"item_id": "other"}, 422, "other_item"),
+        (" new", PHOTO, {}, 422, "bad_input"),
+        ("new", PHOTO, {"product_id": "p "}, 422, "bad_input"),
         ("item-008", None, {"category": ""}, 422, "bad_input"),
     ],
 )
