@@ -13,6 +13,7 @@ before either to import pandas and pandera.
 """
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -46,7 +47,7 @@ from pipelines.step import (
     run_step,
 )
 from pipelines.tables import Frame, read_table
-from serving.bundle import LIVE_SEQUENCE
+from serving.bundle import CATEGORIES, LIVE_SEQUENCE
 
 ITEMS = pa.schema(
     [
@@ -208,6 +209,8 @@ def _ingest(settings: Settings, live: LiveChanges, former: Former, folder: Path)
     taxonomy = taxonomy.extended(settled["category"].to_pylist())
     placed = _placed(settled, taxonomy, settings.ingest)
     _write(folder, placed, quarantine + refusals(out), taxonomy)
+    if known is not None:
+        (folder / CATEGORIES).write_text(json.dumps(sorted(known), indent=1))
     former = replace(former, items=_with_ids(former.items, out["item_id"].to_pylist(), keep=False))
     details = _details(placed, former, quarantine, taxonomy)
     details[LIVE_SEQUENCE] = live.sequence
