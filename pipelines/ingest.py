@@ -32,7 +32,12 @@ from pipelines.categories import read_paths, rearranged
 from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
-from pipelines.live_changes import LiveChanges, read_live_changes, with_live_changes
+from pipelines.live_changes import (
+    COUNTED,
+    LiveChanges,
+    read_live_changes,
+    with_live_changes,
+)
 from pipelines.moved import brought_back, is_retired, is_split_up, refusals, renamed, set_apart
 from pipelines.photos import Fault, Photo, read_photos
 from pipelines.settings import Ingest, Settings, Tolerance
@@ -215,7 +220,9 @@ def _ingest(settings: Settings, live: LiveChanges, former: Former, folder: Path)
     details = _details(placed, former, quarantine, taxonomy)
     details[LIVE_SEQUENCE] = live.sequence
     if live.taken:
-        details["live_changes"] = counted
+        details["live_changes"] = len(counted)
+    if counted:
+        (folder / COUNTED).write_text(json.dumps(sorted(counted), indent=1))
     if taxonomy.moved:
         split_up = pc.sum(is_split_up(placed, taxonomy)).as_py()
         details |= {
