@@ -27,8 +27,8 @@ from pipelines.index import SERVED, read_arrow, write_arrow
 from pipelines.localise import localiser_path
 from pipelines.reduce import read_reducer, space_id
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, run_step
-from serving.bundle import LIVE_SEQUENCE, LOCALISER, seal, store, verify
+from pipelines.step import Outcome, Partition, Report, command, file_digest, run_step
+from serving.bundle import CATEGORIES, LIVE_SEQUENCE, LOCALISER, seal, store, verify
 from serving.embedder import Embedder
 from serving.graph import Precision
 from serving.index import Vectors
@@ -56,6 +56,9 @@ def run(settings: Settings, ds: date) -> Report:
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
         LIVE_SEQUENCE: str(_live_sequence(settings, ds)),
     }
+    categories = Partition(settings, "ingest", ds).output / CATEGORIES
+    if categories.exists():
+        inputs["categories"] = file_digest(categories)  # which change without any item
     return run_step(
         settings,
         "bundle",
@@ -91,6 +94,8 @@ def _bundle(settings: Settings, ds: date, folder: Path) -> Outcome:
         os.link(localiser, parts / LOCALISER)
     items = read_arrow(outputs["index"] / "items.arrow")
     write_arrow(with_heads(items.select(SERVED)), parts / "items.arrow")
+    if (outputs["ingest"] / CATEGORIES).exists():
+        os.link(outputs["ingest"] / CATEGORIES, parts / CATEGORIES)
     (parts / "taxonomy.json").write_text(_taxonomy_of_embedder(settings, ds).to_json())
     cosines = _fuse(settings, ds, parts, items)
     facts = _facts(settings, ds, outputs) | cosines

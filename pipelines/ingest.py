@@ -13,6 +13,7 @@ before either to import pandas and pandera.
 """
 
 import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -31,7 +32,12 @@ from pipelines.categories import read_paths, rearranged
 from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
-from pipelines.live_changes import LiveChanges, read_live_changes, with_live_changes
+from pipelines.live_changes import (
+    COUNTED,
+    LiveChanges,
+    read_live_changes,
+    with_live_changes,
+)
 from pipelines.moved import brought_back, is_retired, is_split_up, refusals, renamed, set_apart
 from pipelines.photos import Fault, Photo, read_photos
 from pipelines.settings import Ingest, Settings, Tolerance
@@ -46,7 +52,7 @@ from pipelines.step import (
     run_step,
 )
 from pipelines.tables import Frame, read_table
-from serving.bundle import LIVE_SEQUENCE
+from serving.bundle import CATEGORIES, LIVE_SEQUENCE
 
 ITEMS = pa.schema(
     [
@@ -208,11 +214,15 @@ def _ingest(settings: Settings, live: LiveChanges, former: Former, folder: Path)
     taxonomy = taxonomy.extended(settled["category"].to_pylist())
     placed = _placed(settled, taxonomy, settings.ingest)
     _write(folder, placed, quarantine + refusals(out), taxonomy)
+    if known is not None:
+        (folder / CATEGORIES).write_text(json.dumps(sorted(known), indent=1))
     former = replace(former, items=_with_ids(former.items, out["item_id"].to_pylist(), keep=False))
     details = _details(placed, former, quarantine, taxonomy)
     details[LIVE_SEQUENCE] = live.sequence
     if live.taken:
-        details["live_changes"] = counted
+        details["live_changes"] = len(counted)
+    if counted:
+        (folder / COUNTED).write_text(json.dumps(sorted(counted), indent=1))
     if taxonomy.moved:
         split_up = pc.sum(is_split_up(placed, taxonomy)).as_py()
         details |= {

@@ -7,9 +7,11 @@ the feed says nothing of an item, what the day before has taken in stays as it i
 
 A day takes in no change that was made after the day that follows it: a past day that is done again
 stays in the past. The server goes on after `sequence`, so what is left out here is applied there.
+What counted is written beside the catalogue: `prune` keeps it as long as a feed has an older word.
 """
 
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import takewhile
@@ -28,6 +30,7 @@ from serving.live_photos import photo_path
 from serving.live_place import LIVE
 
 OPEN_FOR = timedelta(days=2)  # from the beginning of a day, until which it takes in changes
+COUNTED = "live_changes.json"  # the items whose changes counted on a day; none: no file
 COLUMNS = ["item_id", "image", "box", "kind", "updated_at"]  # what facts of an item do not hold
 
 Row = dict[str, Any]
@@ -106,18 +109,20 @@ def read_live_changes(settings: Settings, ds: date, former: Partition | None) ->
     end = _beginning(ds) + OPEN_FOR
     whole = list(takewhile(lambda change: change.at < end, changes))
     settled = former.done().details.get(LIVE_SEQUENCE, 0) if former else 0
+    if settled > newest:
+        settled = 0  # it was that of another store
     return LiveChanges(
         ds,
         tuple(change for change in changes if change.at < end),
-        whole[-1].sequence if whole else 0,
-        settled if settled <= newest else 0,  # else it was that of another store
+        max(whole[-1].sequence if whole else 0, settled),  # the newest may be forgotten by now
+        settled,
     )
 
 
 def with_live_changes(
     live: LiveChanges, feed: Frame, former: pa.Table, stay: Collection[str] | None = None
-) -> tuple[Frame, int]:
-    """The feed with the changes that count in place of its rows, and how many they are.
+) -> tuple[Frame, list[str]]:
+    """The feed with the changes that count in place of its rows, and which items they are of.
 
     `former` is the catalogue of the day before; `stay` as for `Known.of`.
     """
@@ -128,7 +133,7 @@ def with_live_changes(
         if known.is_older(change.item_id, change.sequence, change.at)
     ]
     if not counted:
-        return feed, 0
+        return feed, []
     rows = [known.with_change(change) for change in counted]
     first = int(feed.index.max()) + 1
     changed = pd.DataFrame(
@@ -136,8 +141,8 @@ def with_live_changes(
         index=range(first, first + len(rows)),
         dtype=object,
     )
-    other = feed[~feed["item_id"].isin([change.item_id for change in counted])]
-    return pd.concat([other, changed]), len(counted)
+    ids = [change.item_id for change in counted]
+    return pd.concat([feed[~feed["item_id"].isin(ids)], changed]), ids
 
 
 def _beginning(ds: date) -> datetime:
@@ -152,12 +157,7 @@ def _stored(settings: Settings) -> tuple[list[Change], int]:
     """The changes up to the newest that there is now, and its sequence."""
     from serving.live_store import LiveStore  # takes a second to import
 
-    store = LiveStore.open(settings.live_place.url, settings.live_place.folder)
-    try:
+    with closing(LiveStore.open(settings.live_place.url, settings.live_place.folder)) as store:
         newest = store.newest()
-        changes: list[Change] = []
-        while page := store.since(changes[-1].sequence if changes else 0):
-            changes += page
-    finally:
-        store.close()
-    return [change for change in changes if change.sequence <= newest], newest
+        changes = list(takewhile(lambda change: change.sequence <= newest, store.all()))
+    return changes, newest

@@ -1,24 +1,26 @@
 """Before every route: whose request it is, whether that is allowed, and how often.
 
 What shows nothing of the catalogue is open to everybody who reaches the port: the page and its
-files, health, /openapi.json, and /metrics, which counts without names. All else takes a key of
-search or of an operator once the shop has set keys for search, and counts towards the rate.
+files, health, /openapi.json, and /metrics, which counts without names; and /v1/session, which has a
+rate of its own. All else takes a key of search or of an operator once the shop has set keys for
+search, and counts towards the rate. A session stands for its key of search, never for an operator.
 """
 
 import math
 import time
 from ipaddress import IPv6Address
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.edge import Faults
 from serving.keys import Key
 from serving.rate import Rate
 from serving.rejected import Rejected
+from serving.sessions import COOKIE, holder
 from serving.settings import Serve
 
-OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json"})
+OPEN = frozenset({"/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/session"})
 OPEN_BELOW = "/static/"
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 KEY = "lookalike.key"  # where the scope has it
@@ -47,13 +49,32 @@ class Access:
 
     def _admit(self, scope: Scope) -> None:
         secret = _secret(scope)
-        key = scope[KEY] = None if secret is None else self._keys.find(secret)
+        key = self._in_session(scope) if secret is None else self._keys.find(secret)
+        scope[KEY] = key
         if key is None and not self._keys.search_is_open:
             raise _unknown(secret)
         if self._rate is not None:
             wait = self._rate.take(_client(scope, key), time.monotonic())
             if wait:
-                raise _too_often(wait)
+                raise too_often(wait)
+
+    def _in_session(self, scope: Scope) -> Key | None:
+        """The search key whose session this is. Raises Rejected when that is over."""
+        if self._keys.search_is_open:
+            return None
+        token = HTTPConnection(scope).cookies.get(COOKIE)
+        if token is None:
+            return None
+        key = holder(self._keys, token, time.time())
+        if key is None:
+            raise Rejected(
+                401,
+                "session_over",
+                "This session is over: its time is up, or its key is no longer in use. Expected a "
+                "newer one. Show a search key to POST /v1/session.",
+                CHALLENGE,
+            )
+        return key
 
 
 def takes_a_key(path: str) -> bool:
@@ -86,16 +107,21 @@ def _secret(scope: Scope) -> bytes | None:
 def _client(scope: Scope, key: Key | None) -> str:
     if key is not None:
         return f"key {key.name}"
-    address: str = (scope.get("client") or ("nobody",))[0]
-    return _network(address) if ":" in address else address
+    return address(scope)
 
 
-def _network(address: str) -> str:
+def address(scope: Scope) -> str:
+    """Whom a request without a key counts for."""
+    sender: str = (scope.get("client") or ("nobody",))[0]
+    return _network(sender) if ":" in sender else sender
+
+
+def _network(sender: str) -> str:
     """One household or server has all addresses of a /64."""
     try:
-        number = IPv6Address(address)
+        number = IPv6Address(sender)
     except ValueError:  # a gateway may write what it likes into X-Forwarded-For
-        return address[:64]
+        return sender[:64]
     return str(number.ipv4_mapped or int(number) >> 64)
 
 
@@ -107,7 +133,8 @@ def _unknown(secret: bytes | None) -> Rejected:
     )
 
 
-def _too_often(wait: float) -> Rejected:
+def too_often(wait: float) -> Rejected:
+    """Once more in `wait` seconds."""
     seconds = math.ceil(wait)
     return Rejected(
         429,

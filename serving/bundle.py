@@ -7,6 +7,7 @@
     vectors.npy      float32 [items, d]; the items after `base` are searched exactly
     items.arrow      one row an item, in the order of the vectors
     taxonomy.json    leaf paths, in the order of the embedder's leaf output, and what moved since
+    categories.json  the only paths that an item may have; not in a bundle of a free taxonomy
     verdict.json     what the gate measured
     transform/       the TF-Transform graph and vocabularies of the day
 
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +30,7 @@ from model.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 LOCALISER = "localiser.onnx"
+CATEGORIES = "categories.json"
 LIVE_SEQUENCE = "live_sequence"  # in the manifest: of the newest live change that is taken in
 SCHEMA_VERSION = 2
 FORBIDDEN_SUFFIXES = (".pkl", ".pickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".sh")
@@ -46,9 +49,15 @@ class Bundle:
     def pixel_spec(self) -> PixelSpec:
         return PixelSpec.parse(self.manifest["pixel_spec"])
 
-    @property
+    @cached_property
     def taxonomy(self) -> Taxonomy:
         return Taxonomy.from_json((self.folder / "taxonomy.json").read_bytes())
+
+    @cached_property
+    def categories(self) -> frozenset[str] | None:
+        """The paths that the shop has fixed; None where any will do."""
+        path = self.folder / CATEGORIES
+        return frozenset(json.loads(path.read_bytes())) if path.exists() else None
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from model.errors import BadInput
 from serving.access import require_operator
 from serving.bodies import is_form, parse_json, read_form, read_json
+from serving.bundle import Bundle
 from serving.champion import Loaded
 from serving.desk import Desk
 from serving.item import Item
@@ -45,6 +46,7 @@ class CatalogueApi:
                     f"Received: {str(data['item_id'])[:80]!r}.",
                 )
             item = Item.parse({**data, "item_id": item_id})
+            check_category(loaded.engine.bundle, item.category)
             if photo is not None:
                 # Before anything is kept: what is no photo is refused.
                 vector = await self._desk.embed(loaded.engine, photo)
@@ -81,6 +83,21 @@ class CatalogueApi:
             "deleted": change.item is None,
         }
         return Json(body, headers=stamp(loaded))
+
+
+def check_category(bundle: Bundle, path: str) -> None:
+    """Raises BadInput for a category whose items `ingest` does not take in."""
+    if bundle.taxonomy.present(path) is None:
+        raise BadInput(
+            f"Invalid item. `category` was retired (ingest.moved). Expected one that the shop has "
+            f"today. Received: {path[:80]!r}."
+        )
+    if bundle.categories is not None and path not in bundle.categories:
+        raise BadInput(
+            f"Invalid item. `category` is not in the taxonomy of the bundle that serves. Expected "
+            f"a path of the taxonomy file (ingest.taxonomy). Received: {path[:80]!r}. Correct it, "
+            f"or add the category there: the next bundle takes it."
+        )
 
 
 async def _kept(write: Callable[[], Change]) -> Change:

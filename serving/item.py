@@ -49,7 +49,7 @@ class Item(BaseModel):
     def parse(cls, data: dict[str, Any]) -> "Item":
         """Raises BadInput that names the field, what was expected and what was received."""
         try:
-            return cls.model_validate(data)
+            item = cls.model_validate(data)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             where = ".".join(map(str, fault["loc"])) or "item"
@@ -57,6 +57,9 @@ class Item(BaseModel):
             raise BadInput(
                 f"Invalid item. `{where}`: {fault['msg']}. Received: {received}."
             ) from None
+        _check_trimmed("item_id", item.item_id)
+        _check_trimmed("product_id", item.product)
+        return item
 
     @property
     def product(self) -> str:
@@ -66,3 +69,12 @@ class Item(BaseModel):
     def amount(self) -> float:
         """The price, NaN without one."""
         return math.nan if self.price is None else self.price
+
+
+def _check_trimmed(field: str, text: str) -> None:
+    """Of what is sent alone: what is kept already must be read as it is."""
+    if text != text.strip():
+        raise BadInput(
+            f"Invalid item. `{field}` has a blank at an end, which the catalogue would take away: "
+            f"another id. Expected none there. Received: {text!r}. Send {text.strip()!r} instead."
+        )

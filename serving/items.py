@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import LookalikeError
+from serving.attribute_counts import AttributeCounts
 from serving.columns import Mask, Numbers, Words
 from serving.filters import EVERY, Filter, within
 from serving.item import Item
@@ -40,10 +41,12 @@ class Items:
         self.categories = Words(table["category"])
         self.brands = Words(table["brand"])
         self.products = Words(table["product_id"])
+        self.currencies = Words(table["currency"])
         self.prices = Numbers(_numbers(table["price"]))
         self.in_stock = Numbers(table["in_stock"].to_numpy().astype(bool))
         self._stand = Numbers(np.ones(table.num_rows, bool))  # rows that stand for an id
         self._attribute_names = _attribute_names(table)
+        self._attribute_counts = AttributeCounts(_attribute_maps(table))
         self._attributes: dict[str, Words] = {}
         self._masks: dict[Filter, tuple[int, Mask]] = {}
         self._facets: dict[int, tuple[int, Facts]] = {}
@@ -79,9 +82,13 @@ class Items:
         `image`: where its photo is, unless it is where it was.
         """
         with self._lock:
+            if row < len(self) and self._stand.values[row]:
+                self._attribute_counts.remove(self._attributes_at(row))
+                self._attribute_counts.add(item.attributes)
             self.categories.put(row, item.category)
             self.brands.put(row, item.brand)
             self.products.put(row, item.product)
+            self.currencies.put(row, item.currency)
             self.prices.put(row, item.amount)
             for name, words in self._attributes.items():
                 words.put(row, item.attributes.get(name))
@@ -101,8 +108,10 @@ class Items:
             former = self.find(item_id)
             self._live[item_id] = row
             if former is not None:
+                self._attribute_counts.remove(self._attributes_at(former))
                 self._stand.put(former, False)
             if row is not None:
+                self._attribute_counts.add(self._attributes_at(row))
                 self._stand.put(row, True)
             self._changes += 1
 
@@ -110,9 +119,8 @@ class Items:
         """All that is known of it."""
         if row in self._changed:
             return self._changed[row]
-        facts = self.table.slice(row, 1).to_pylist()[0]
-        attributes = dict(facts.get("attributes") or ())
-        return Item.model_construct(**{n: facts[n] for n in SHOWN}, attributes=attributes)
+        facts = self.table.select(SHOWN).slice(row, 1).to_pylist()[0]
+        return Item.model_construct(**facts, attributes=self._attributes_at(row))
 
     def image(self, row: int) -> str:
         """Where the item's photo is: a path relative to the root, or a URI."""
@@ -179,10 +187,10 @@ class Items:
         return found
 
     def facets(self, most: int) -> Facts:
-        """How many items each category and each of the commonest brands has, and their prices.
-
-        Not to be changed.
+        """How many items each category has, each of the commonest brands, currencies and
+        attributes, and their prices. Not to be changed.
         """
+        _ = self._attribute_counts.first  # takes long once, so not while a change waits
         with self._lock:
             held = self._facets.get(most)
             if held is None or held[0] != self._changes:
@@ -196,11 +204,18 @@ class Items:
         return {
             "categories": _counts(self.categories, there),
             "brands": _counts(self.brands, there, most),
+            "currencies": _counts(self.currencies, there, most),
+            "attributes": self._attribute_counts.commonest(),
             "price": {
                 "least": float(prices.min()) if len(prices) else None,
                 "most": float(prices.max()) if len(prices) else None,
             },
         }
+
+    def _attributes_at(self, row: int) -> dict[str, str]:
+        if row in self._changed:
+            return self._changed[row].attributes
+        return dict(_attribute_maps(self.table)[row].as_py() or ())
 
     def _has_attribute(self, name: str, value: str) -> Mask:
         """A name that no item has gets no column: whoever asks could ask for any number."""
@@ -224,8 +239,14 @@ def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     return numbers
 
 
+def _attribute_maps(table: pa.Table) -> pa.ChunkedArray:
+    """map<string, string>; older bundles have no attributes."""
+    if "attributes" in table.schema.names:
+        return table["attributes"]
+    return pa.chunked_array([pa.nulls(table.num_rows)])
+
+
 def _attribute_names(table: pa.Table) -> set[str]:
-    """Older bundles have no attributes."""
     if "attributes" not in table.schema.names:
         return set()
     return {

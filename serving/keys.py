@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-MIN_SECRET = 24  # characters
-PAIR = re.compile(r"([\w.@-]{1,64}):([!-+\--~]{1,500})", re.ASCII)  # any printable but a comma
+MIN_SECRET, MAX_SECRET = 24, 500  # characters
+NAME, PRINTABLE = r"[\w.@-]{1,64}", r"[!-+\--~]"  # but a comma
+PAIR = re.compile(rf"({NAME}):({PRINTABLE}{{1,{MAX_SECRET}}})", re.ASCII)
+OF_SESSIONS = b"lookalike session"
 HOW = "python -c \"import secrets; print('operator:' + secrets.token_urlsafe(32))\""
 
 
@@ -22,6 +24,7 @@ class Key:
     name: str
     operator: bool
     digest: bytes  # of the secret
+    of_sessions: bytes  # derived from the secret; signs what serving/sessions.py gives out
 
 
 class Keys:
@@ -38,6 +41,11 @@ class Keys:
             raise ValueError("Two keys have one name. Expected another for each key.")
         if len({key.digest for key in self._keys}) < len(self._keys):
             raise ValueError("Two keys have one secret. Expected another for each key.")
+
+    @property
+    def searchers(self) -> list[Key]:
+        """The keys that may only search."""
+        return [key for key in self._keys if not key.operator]
 
     def find(self, secret: bytes) -> Key | None:
         """The key with this secret, in a time that says nothing of the secrets."""
@@ -70,4 +78,5 @@ def read_pairs(text: str) -> list[tuple[str, str]]:
 
 def _key(pair: tuple[str, str], *, operator: bool) -> Key:
     name, secret = pair
-    return Key(name, operator, sha256(secret.encode()).digest())
+    data = secret.encode()
+    return Key(name, operator, sha256(data).digest(), hmac.digest(data, OF_SESSIONS, "sha256"))

@@ -25,5 +25,6 @@ MAX_PHOTOS = 32 + DECODE_THREADS  # requests with a photo at a time; one more is
 MAX_SEARCHES = 512  # questions that wait for the index; one more is turned away
 QUERY_PHOTOS_A_DAY = 1000  # that are kept, where sampling is on
 QUERY_PHOTO_DAYS = 30  # and for how long
+SIGN_INS_PER_SECOND, SIGN_IN_BURST = 1, 20  # of one address, whether or not the key is right
 RETRY_AFTER_SECONDS = 1
 SHED_CODES = ("overloaded", "deadline", "rate_limited")

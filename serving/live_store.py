@@ -10,7 +10,7 @@ Measured on 2 cores of a busy AMD server, SQLite: 190 puts a second, 90 with a p
 100,000 rows 1,000 in 20 ms, all in 4 s, and that nothing is newer in 0.6 ms.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ from serving.ledger import now
 from serving.live_change import Change
 from serving.live_database import connect, counter, failures, hold_counter, items, vectors, writing
 from serving.live_photos import PHOTOS, LivePhotos, sync
+
+FORGOTTEN = 500  # changes in one transaction
 
 
 class LiveStore:
@@ -82,6 +84,13 @@ class LiveStore:
             rows = connection.execute(later.order_by(items.c.sequence).limit(limit)).mappings()
             return [_change(row) for row in rows]
 
+    def all(self) -> Iterator[Change]:
+        """Every change that is kept, in the order in which they were committed."""
+        last = 0
+        while page := self.since(last):
+            yield from page
+            last = page[-1].sequence
+
     def newest(self) -> int:
         """The sequence of the newest change there was, 0 before the first."""
         with self._reading() as connection:
@@ -121,15 +130,19 @@ class LiveStore:
             connection.execute(delete(vectors).filter_by(**key))
             connection.execute(insert(vectors).values(vector=vector.astype("<f4").tobytes(), **key))
 
-    def prune(self, sequence: int, kept: Container[str]) -> int:
-        """Forget changes up to `sequence`, which every bundle that may serve has taken in.
+    def prune(self, sequences: Sequence[int], kept: Container[str]) -> int:
+        """Forget these changes, which nobody needs any more, but none of an item that was changed
+        again.
 
         Then the photos that no change refers to, and their vectors; not those photos that are in
         `kept`: a catalogue that took them in refers to them. Returns how many were forgotten.
         """
-        with self._writing() as connection:
-            hold_counter(connection)
-            count = connection.execute(delete(items).where(items.c.sequence <= sequence)).rowcount
+        count = 0
+        for first in range(0, len(sequences), FORGOTTEN):
+            some = items.c.sequence.in_(sequences[first : first + FORGOTTEN])
+            with self._writing() as connection:
+                hold_counter(connection)
+                count += connection.execute(delete(items).where(some)).rowcount
         # Only now: were photos dropped first and the rest undone, changes would have lost theirs.
         with self._writing() as connection:
             hold_counter(connection)  # so that no change takes up a photo while it is dropped

@@ -58,6 +58,12 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.sign_ins = Counter(
+            "lookalike_sign_ins",
+            "Keys that were shown to begin a session.",
+            ["outcome"],
+            registry=registry,
+        )
         self.rejected_images = Counter(
             "lookalike_rejected_images", "Query photos refused.", ["reason"], registry=registry
         )
@@ -110,6 +116,8 @@ class Metrics:
             self.rejected_images.labels(reason)
         for code in SHED_CODES:
             self.shed.labels(code)
+        for outcome in ("accepted", "refused"):
+            self.sign_ins.labels(outcome)
 
     def queue(self, stage: str, length: Callable[[], float]) -> None:
         self.queued.labels(stage).set_function(length)

@@ -14,7 +14,7 @@ from serving.limits import (
     MAX_SAMPLE,
     QUERY_PHOTO_DAYS,
 )
-from serving.openapi_access import REFUSALS, SCHEMES, guarded
+from serving.openapi_access import REFUSALS, SCHEMES, guarded, session_paths
 from serving.parameters import BOX as A_BOX
 
 Schema = dict[str, Any]
@@ -71,7 +71,9 @@ def document() -> Schema:
             '`{"error": {"code", "message"}}`. Query photos are not stored, but for the share that '
             "`photos_kept` of /v1/bundle says.",
         },
-        "paths": guarded(_search_paths() | _item_paths() | _operation_paths(), _errors),
+        "paths": guarded(
+            _search_paths() | _item_paths() | session_paths(_errors) | _operation_paths(), _errors
+        ),
         "components": {"schemas": _schemas(), "securitySchemes": SCHEMES},
     }
 
@@ -262,6 +264,7 @@ def _schemas() -> Schema:
     levels = {"type": "array", "items": _record(**guess)}
     brand = {"oneOf": [_record(name=_typed("string"), confidence=_typed("number")), NULL]}
     count = {"type": "array", "items": _record(name=_typed("string"), count=_typed("integer"))}
+    valued = {"type": "array", "items": _record(name=_typed("string"), values=count)}
     price = _record(least=_typed("number", "null"), most=_typed("number", "null"))
     attributes = {"type": "object", "additionalProperties": _typed("string")}
     found = _record(item_id=_typed("string"), hits={"oneOf": [hits, NULL]})
@@ -291,7 +294,14 @@ def _schemas() -> Schema:
             at={"type": "string", "format": "date-time"},
             deleted=_typed("boolean"),
         ),
-        "Facets": _record(**answered, categories=count, brands=count, price=price),
+        "Facets": _record(
+            **answered,
+            categories=count,
+            brands=count,
+            currencies=count,
+            attributes=valued,
+            price=price,
+        ),
         "SimilarAnswer": _record(**answered, item=_ref("Item"), hits=hits),
         "Sample": _record(**answered, items=_list("Item")),
         "Bundle": _bundle(),

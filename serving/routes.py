@@ -38,6 +38,7 @@ from serving.questions import read_ids, read_vector
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
 from serving.selection import Wanted
+from serving.session_routes import SessionApi
 from serving.shortcut import Shortcut
 
 PAGE = Path(__file__).parent / "page"
@@ -51,6 +52,7 @@ def create_app(champion: Champion) -> Starlette:
     """
     api = Api(champion)
     catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
+    session = SessionApi(champion.settings.serve.keys, champion.metrics)
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
     item = "/v1/items/{item_id:item}"
@@ -72,6 +74,9 @@ def create_app(champion: Champion) -> Starlette:
             Route(item, api.item),
             Route(item, catalogue.put, methods=["PUT"]),
             Route(item, catalogue.delete, methods=["DELETE"]),
+            Route("/v1/session", session.get),
+            Route("/v1/session", session.post, methods=["POST"]),
+            Route("/v1/session", session.delete, methods=["DELETE"]),
             Route("/livez", api.livez),
             Route("/readyz", api.readyz),
             Route("/metrics", api.metrics),
@@ -126,6 +131,7 @@ class Api:
         self._metrics = champion.metrics
         serve = champion.settings.serve
         self.desk = Desk(serve.timeout_seconds, champion.metrics)
+        self._photos_for = "public" if serve.keys.search_is_open else "private"  # caches
         self._kept = QueryPhotos(champion.settings.root, serve.sample_queries)
 
     async def search(self, request: Request) -> Response:
@@ -234,7 +240,7 @@ class Api:
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
         )
-        cached = {"Cache-Control": f"public, max-age={PHOTO_SECONDS}"}
+        cached = {"Cache-Control": f"{self._photos_for}, max-age={PHOTO_SECONDS}"}
         return Response(data, media_type=media_type, headers=cached)
 
     async def bundle(self, _: Request) -> Response:

@@ -21,7 +21,7 @@ from pipelines.index import SERVED, read_arrow
 from pipelines.reduce import space_id
 from pipelines.settings import Settings
 from pipelines.step import Partition, file_digest, files_below
-from serving.bundle import Bundle, verify
+from serving.bundle import CATEGORIES, Bundle, verify
 from serving.champion import self_test
 from serving.embedder import Embedder
 from serving.engine import Engine
@@ -243,6 +243,23 @@ def test_a_bundle_says_which_live_changes_it_has(shop_copy: CopyShop) -> None:
     found = sealed(settings, DAY_1)
     assert (former.manifest["live_sequence"], found.manifest["live_sequence"]) == (0, 7)
     assert found.manifest["files"] == former.manifest["files"]
+
+
+def test_a_bundle_has_the_categories_that_the_shop_has_fixed(shop_copy: CopyShop) -> None:
+    """As those of its day, also where nothing else changed; without a taxonomy file, none."""
+    settings = shop_copy()
+    assert sealed(settings, DAY_1).categories is None
+    for fixed in (["Home", "Home > Lamps"], ["Home"]):
+
+        def fix(folder: Path, paths: list[str] = fixed) -> None:
+            (folder / CATEGORIES).unlink(missing_ok=True)
+            (folder / CATEGORIES).write_text(json.dumps(paths))
+
+        fix.__qualname__ = f"fix {fixed}"  # which edit it is
+        rewrite(settings, "ingest", DAY_1, fix)
+        assert not bundle.run(settings, DAY_1).reused
+        assert sealed(settings, DAY_1).categories == frozenset(fixed)
+        assert bundle.run(settings, DAY_1).reused
 
 
 def test_a_damaged_bundle_is_made_again_or_refused(shop_copy: CopyShop) -> None:

@@ -124,6 +124,7 @@ def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
         "bundle": task("bundle", 30),
         "register": task("register", 60),
         "promote": task("promote", 30),
+        "prune": task("prune", 30),
     }
 
 

@@ -18,6 +18,7 @@ from pipelines.duplicates import perceptual_hash
 from pipelines.ingest import ITEMS, run
 from pipelines.settings import Settings
 from pipelines.step import Partition, Report
+from serving.bundle import CATEGORIES
 
 
 def items(settings: Settings) -> list[Row]:
@@ -182,6 +183,8 @@ def test_a_category_outside_the_taxonomy_file_is_quarantined(tmp_path: Path) -> 
     )
     assert quarantine(settings) == [("b", "unknown_category")]
     assert leaves(settings) == ["Home", "Home > Lamps"]
+    fixed = Partition(settings, "ingest", DAY_1).output / CATEGORIES
+    assert json.loads(fixed.read_bytes()) == ["Food > Figs", "Home", "Home > Lamps"]
 
 
 @pytest.mark.parametrize(

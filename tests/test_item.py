@@ -5,8 +5,11 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.errors import BadInput
+from pipelines import cells
 from serving.item import MAX_ATTRIBUTES, MAX_ID, Item
 
 LEAST = {"item_id": "a/1", "category": "Home > Lamps"}
@@ -56,6 +59,31 @@ def test_a_path_however_it_is_spaced(path: str) -> None:
 def test_what_is_no_item(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=re.escape(f"Invalid item. {message}")):
         Item.parse({**LEAST, **change})
+
+
+@pytest.mark.parametrize("field", ["item_id", "product_id"])
+@pytest.mark.parametrize("text", [" a b", "a b ", "  a b  "])
+def test_an_id_that_the_catalogue_would_change(field: str, text: str) -> None:
+    message = (
+        f"Invalid item. `{field}` has a blank at an end, which the catalogue would take away: "
+        f"another id. Expected none there. Received: {text!r}. Send 'a b' instead."
+    )
+    with pytest.raises(BadInput, match=f"^{re.escape(message)}$"):
+        Item.parse({**LEAST, field: text})
+    assert Item.parse({**LEAST, field: "a b"}).model_dump()[field] == "a b"
+
+
+def test_what_was_kept_before_is_read_as_it_is() -> None:
+    assert Item.model_validate_json('{"item_id": " a", "category": "Home"}').item_id == " a"
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_no_id_that_is_taken_is_another_one_at_ingest(name: str) -> None:
+    try:
+        item = Item.parse({**LEAST, "item_id": name})
+    except BadInput:
+        return
+    assert cells.text(item.item_id) == name
 
 
 def test_what_is_missing() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ facts = st.fixed_dictionaries(
         "brand": st.none() | st.sampled_from(BRANDS),
         "category": st.sampled_from(PATHS),
         "price": st.none() | st.sampled_from([0.0, 5.0, 9.5, 100.0]),
-        "currency": st.none() | st.just("EUR"),
+        "currency": st.none() | st.sampled_from(["EUR", "SEK"]),
         "in_stock": st.booleans(),
         "attributes": st.dictionaries(st.sampled_from(["colour", "size"]), words, max_size=2),
     }
@@ -141,6 +142,12 @@ class Model:
         return {
             "categories": counts("category"),
             "brands": counts("brand"),
+            "currencies": counts("currency"),
+            "attributes": {
+                name: dict(Counter(each["attributes"][name] for each in having))
+                for name in ("colour", "size")
+                if (having := [each for each in there if name in each["attributes"]])
+            },
             "price": {"least": min(prices, default=None), "most": max(prices, default=None)},
         }
 
@@ -148,11 +155,16 @@ class Model:
 def unordered(facets: dict[str, Any]) -> dict[str, Any]:
     """Once they are found to be the commonest first."""
     found = {"price": facets["price"]}
-    for name in ("categories", "brands"):
-        counts = [each["count"] for each in facets[name]]
-        assert counts == sorted(counts, reverse=True)
-        found[name] = {each["name"]: each["count"] for each in facets[name]}
+    for name in ("categories", "brands", "currencies"):
+        found[name] = counts_of(facets[name])
+    found["attributes"] = {each["name"]: counts_of(each["values"]) for each in facets["attributes"]}
     return found
+
+
+def counts_of(values: list[dict[str, Any]]) -> dict[str, int]:
+    counts = [each["count"] for each in values]
+    assert counts == sorted(counts, reverse=True)
+    return {each["name"]: each["count"] for each in values}
 
 
 @settings(max_examples=150)

@@ -23,7 +23,8 @@ from tiny_bundle import (
     site,
 )
 
-from serving.bundle import LIVE_SEQUENCE, MANIFEST, seal, store
+from serving.bundle import CATEGORIES, LIVE_SEQUENCE, MANIFEST, seal, store
+from serving.ledger import champion
 from serving.live_store import LiveStore
 
 NEW = {
@@ -147,6 +148,8 @@ def test_a_deleted_item_is_gone_and_may_come_back(url: str) -> None:
         ("new", PHOTO, {"price": -1.0}, 422, "bad_input"),
         ("new", PHOTO, {"colour": "red"}, 422, "bad_input"),
         ("new", PHOTO, {"item_id": "other"}, 422, "other_item"),
+        (" new", PHOTO, {}, 422, "bad_input"),
+        ("new", PHOTO, {"product_id": "p "}, 422, "bad_input"),
         ("item-008", None, {"category": ""}, 422, "bad_input"),
     ],
 )
@@ -159,6 +162,42 @@ def test_bad_input_keeps_nothing(
     assert opened(root).newest() == 0
     assert httpx.get(address(url, "item-008")).json()["item"] == before
     assert httpx.get(address(url, "new")).status_code == 404
+
+
+def test_a_category_that_ingest_would_refuse_is_refused_at_once(root: Path) -> None:
+    """With the taxonomy that the bundle was built with; a bundle without one takes any."""
+    former = champion(root)
+    assert former is not None
+
+    def fix(folder: Path) -> None:
+        fixed = ["Home", "Home > Lamps", "Home > Lamps > Pendants", "Home > Oil lamps"]
+        (folder / CATEGORIES).write_text(json.dumps(fixed))
+        taxonomy = json.loads((folder / "taxonomy.json").read_bytes())
+        taxonomy["moved"] = {"Home > Oil lamps": [], "Home > Lights": ["Home > Lamps"]}
+        (folder / "taxonomy.json").write_text(json.dumps(taxonomy))
+
+    def said(url: str, category: str) -> tuple[int, str]:
+        answer = put(url, "new", PHOTO, category=category)
+        return answer.status_code, answer.json().get("error", {}).get("message", "")
+
+    with site(root) as url:
+        assert said(url, "Toys > Kites") == (200, "")
+        assert httpx.delete(address(url, "new"), headers=AS_OPERATOR).status_code == 200
+    promote(root, add_variant(root, former.bundle, fix), version="2")
+    with site(root) as url:
+        assert said(url, "Toys > Kites") == (
+            422,
+            "Invalid item. `category` is not in the taxonomy of the bundle that serves. Expected a "
+            "path of the taxonomy file (ingest.taxonomy). Received: 'Toys > Kites'. Correct it, or "
+            "add the category there: the next bundle takes it.",
+        )
+        assert said(url, "Home > Oil lamps") == (
+            422,
+            "Invalid item. `category` was retired (ingest.moved). Expected one that the shop has "
+            "today. Received: 'Home > Oil lamps'.",
+        )
+        assert httpx.get(address(url, "new")).status_code == 404
+        assert said(url, " Home>Lamps ") == (200, "")
 
 
 def test_what_is_no_item_at_all(url: str) -> None:

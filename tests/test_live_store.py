@@ -238,13 +238,13 @@ def test_pruning_forgets_what_bundles_took_in_and_what_nothing_refers_to(
         store.put(item(name), name.encode())
         store.keep_vector(digest(name.encode()), "s", vector)
     newer = store.put(item("new"), None)
-    assert store.prune(3, {digest(b"of a catalogue")}) == 2
+    assert store.prune([1, 2, 3], {digest(b"of a catalogue")}) == 2  # the second is past
     assert (store.since(0), store.newest()) == ([newer], 4)
     photos = LivePhotos(tmp_path / "live" / "photos")
     assert set(photos.digests()) == {digest(b"new"), digest(b"of a catalogue")}
     kept = [store.vector(digest(name), "s") is not None for name in (b"old", b"new")]
     assert kept == [False, True]
-    assert store.prune(4, ()) == 1
+    assert store.prune([4], ()) == 1
     assert list(photos.digests()) == []
 
 
@@ -257,7 +257,7 @@ def test_pruning_removes_what_killed_writers_left_but_not_what_is_being_written(
         (folder / name).touch()
     hours_ago = time.time() - 2 * 3600
     os.utime(folder / ".abandoned", (hours_ago, hours_ago))
-    lite.prune(0, ())
+    lite.prune((), ())
     assert sorted(path.name for path in folder.iterdir()) == [".written", digest(b"photo")]
 
 
@@ -273,7 +273,7 @@ def test_a_photo_that_is_sent_while_it_is_pruned_stays(store: LiveStore) -> None
 
     def prune() -> None:
         while not all(sender.done() for sender in senders):
-            store.prune(0, ())
+            store.prune((), ())
 
     with ThreadPoolExecutor(3) as pool:
         senders = [pool.submit(send, writer) for writer in range(2)]

@@ -374,6 +374,33 @@ def test_filters_are_in_the_address(browser: "sync_api.Browser", url: str) -> No
     visit.context.close()
 
 
+def test_attributes_are_filters(browser: "sync_api.Browser", url: str) -> None:
+    """One value of each; those of a shared link are shown too, whether or not they are counted."""
+    visit = Visit(browser, f"{url}/?item=item-008&attribute=shade:dark:blue")
+    page = visit.page
+    page.wait_for_selector("#empty .button")
+    page.locator("summary", has_text="Details").click()
+    colour, shade = (page.get_by_label(name, exact=True) for name in ("colour", "shade"))
+    assert colour.locator("option").all_inner_texts() == ["Any", "blue (20)", "red (20)"]
+    assert (colour.input_value(), shade.input_value()) == ("", "dark:blue")
+    shade.select_option("Any")
+    visit.results()
+    colour.select_option("blue")
+    assert visit.results() == titles(url, "item-008/similar?attribute=colour:blue")
+    colour.select_option("red")
+    assert visit.results() == titles(url, "item-008/similar?attribute=colour:red")
+    assert visit.asked() == [("item", "item-008"), ("attribute", "colour:red")]
+    assert visit.chips() == ["colour: red"]
+    page.go_back()
+    visit.results()
+    assert colour.input_value() == "blue"
+    page.get_by_role("button", name="Remove the filter colour: blue").click()
+    visit.results()
+    assert (colour.input_value(), visit.chips()) == ("", [])
+    assert visit.complaints == []
+    visit.context.close()
+
+
 def test_a_filter_searches_the_same_photo_again(visit: Visit, url: str) -> None:
     visit.choose(draw_photo(8))
     visit.results()

@@ -260,12 +260,13 @@ def test_health(url: str) -> None:
 
 
 def test_the_page_and_its_files(url: str) -> None:
-    styles = ("palette", "page", "query", "filters", "results")
+    styles = ("palette", "page", "query", "filters", "results", "key")
     modules = (
         "ask",
         "box",
         "dom",
         "filters",
+        "key",
         "notice",
         "page",
         "photo",

@@ -298,6 +298,9 @@ def test_facets_are_what_is_there(url: str, engine: Engine) -> None:
         {"name": "Aldi & Söhne", "count": 20},
     ]
     assert found["price"] == {"least": 9.5, "most": 67.5}
+    assert found["currencies"] == [{"name": "EUR", "count": 54}]
+    values = [{"name": "blue", "count": 20}, {"name": "red", "count": 20}]
+    assert found["attributes"] == [{"name": "colour", "values": values}]
     for each in found["categories"]:  # each can be filtered by, and has as many
         hits = engine.search(draw_photo(1), Wanted(100, Filter((each["name"],)))).hits
         assert len(hits) == each["count"]

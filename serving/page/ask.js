@@ -11,7 +11,6 @@ const MESSAGES = {
   no_bundle: ["The catalogue is being prepared", "This page tries again by itself."],
   overloaded: ["Many people are searching right now", "Try again in a moment."],
   deadline: ["This took too long", "Try again in a moment."],
-  no_key: ["This search is not public", "The shop has set keys for it: ask its team."],
   rate_limited: ["You search very often", "Try again in a moment."],
   offline: ["The server cannot be reached", "Check the connection and try again."],
 };

@@ -16,7 +16,7 @@ const WORDS = {
 };
 
 let applied = [];
-let facets = { digest: null, categories: [], brands: [], price: {} };
+let facets = { digest: null, categories: [], brands: [], attributes: [], price: {} };
 let drawn = ""; // what the bar shows; a control that is in use is not drawn again
 
 const valuesOf = (name) => applied.filter(([of]) => of === name).map(([, value]) => value);
@@ -36,6 +36,7 @@ export function onFilters(apply) {
   by("filters").addEventListener("change", ({ target }) => {
     if (target.type === "checkbox") change(checked(target));
     if (target.type === "number") change(priced());
+    if (target.dataset.attribute) change(described(target));
   });
   by("brand").addEventListener("input", showBrands);
   addEventListener("click", ({ target }) => {
@@ -77,6 +78,15 @@ function checked({ name, value, checked }) {
   const others = applied.filter(([of, brand]) => of !== "brand" || brand !== value);
   return checked ? [...others, ["brand", value]] : others;
 }
+
+// An item has one value of each attribute, and all that are asked for must hold.
+function described({ dataset, value }) {
+  const name = dataset.attribute;
+  const others = applied.filter(([of, pair]) => of !== "attribute" || nameOf(pair) !== name);
+  return value ? [...others, ["attribute", `${name}:${value}`]] : others;
+}
+
+const nameOf = (pair) => pair.slice(0, pair.indexOf(":"));
 
 function priced() {
   let [least, most] = [by("min_price").value, by("max_price").value];
@@ -125,13 +135,19 @@ function draw() {
   drawn = now;
   showCategories();
   if (!by("brands").contains(document.activeElement)) showBrands();
+  showAttributes();
   for (const end of ["min_price", "max_price"]) by(end).value = valuesOf(end)[0] ?? "";
   by("min_price").placeholder = Math.floor(facets.price.least ?? 0);
   by("max_price").placeholder = Math.ceil(facets.price.most ?? 0);
   for (const box of by("filters").querySelectorAll("input[type=checkbox]")) {
     box.checked = valuesOf(box.name).includes(box.value);
   }
-  const marks = { category: ["category"], brand: ["brand"], price: ["min_price", "max_price"] };
+  const marks = {
+    category: ["category"],
+    brand: ["brand"],
+    price: ["min_price", "max_price"],
+    attribute: ["attribute"],
+  };
   for (const [id, names] of Object.entries(marks)) {
     by(`by-${id}`).classList.toggle("on", names.some((name) => valuesOf(name).length > 0));
   }
@@ -191,4 +207,34 @@ function showBrands() {
     });
   const none = element("li", { className: "none", textContent: "No brand of this name." });
   by("brands").replaceChildren(...(rows.length ? rows : [none]));
+}
+
+function showAttributes() {
+  const pairs = valuesOf("attribute").map((pair) => [nameOf(pair), pair]);
+  const asked = new Map(pairs.map(([name, pair]) => [name, pair.slice(name.length + 1)]));
+  if (by("attributes").contains(document.activeElement)) {
+    for (const select of by("attributes").querySelectorAll("select")) {
+      select.value = asked.get(select.dataset.attribute) ?? "";
+    }
+    return;
+  }
+  const counted = facets.attributes.filter(({ name }) => name && !name.includes(":"));
+  const listed = new Map(counted.map(({ name, values }) => [name, values]));
+  const unlisted = [...asked.keys()].filter((name) => !listed.has(name)).map((name) => [name, []]);
+  const rows = [...listed, ...unlisted].map(([name, values]) =>
+    selectOf(name, values, asked.get(name)),
+  );
+  by("attributes").replaceChildren(...rows);
+  by("by-attribute").hidden = rows.length === 0;
+}
+
+function selectOf(name, values, chosen = "") {
+  const counts = values.map((each) => [each.name, `${each.name} (${each.count.toLocaleString()})`]);
+  if (chosen && !values.some((each) => each.name === chosen)) counts.unshift([chosen, chosen]);
+  const options = [["", "Any"], ...counts.filter(([value]) => value)].map(([value, textContent]) =>
+    element("option", { value, textContent, selected: value === chosen }),
+  );
+  const select = element("select", {}, ...options);
+  select.dataset.attribute = select.ariaLabel = name;
+  return element("label", {}, element("span", { textContent: name }), select);
 }

@@ -4,6 +4,7 @@ import { ask, itemPath } from "./ask.js";
 import { onBox } from "./box.js";
 import { by, say } from "./dom.js";
 import { hideFilters, onFilters, showChips, showFilters } from "./filters.js";
+import { askForKey, hideKeyForm, needsKey, onKey } from "./key.js";
 import { hideNotices, loosened, showEmpty, showFailure, showLooser } from "./notice.js";
 import { onPhoto, shrunk } from "./photo.js";
 import { MOST_RESULTS, RESULTS, address, here, photos, query } from "./place.js";
@@ -59,6 +60,7 @@ async function show({ top = 0 } = {}) {
   const what = place.item !== null ? `item ${place.item}` : (place.photo?.url ?? "start");
   const stays = what === drawn.what;
   hideNotices();
+  hideKeyForm();
   if (!stays) clear();
   try {
     if (place.item !== null) await showItem(place, stays, signal);
@@ -199,6 +201,10 @@ function fail(error, { filters }, stays) {
     by("query").hidden = true;
     by("split").classList.remove("asked");
   }
+  if (needsKey(error)) {
+    if (!stays) by("hero").hidden = by("another").hidden = true;
+    return askForKey(error);
+  }
   const code = showFailure(error, filters.length > 0);
   if (code === "no_bundle") waiting = setTimeout(show, WAIT_FOR_BUNDLE_MS);
 }
@@ -226,6 +232,10 @@ by("more").addEventListener("click", async () => {
 });
 addEventListener("popstate", () => show({ top: history.state?.top }));
 history.scrollRestoration = "manual";
+onKey(() => {
+  by("main").focus();
+  show();
+});
 onPhoto(searchPhoto);
 onBox((box) => refine({ box }, { replace: true }));
 onFilters((filters) => refine({ filters }));
