@@ -40,6 +40,7 @@ def daily_retrain() -> None:
         step("index", environment="serve", timeout=120 * MINUTES),
         step("gate", environment="serve", timeout=60 * MINUTES),
         step("bundle", environment="serve", timeout=30 * MINUTES),
+        step("bless", environment="serve", timeout=30 * MINUTES),
         step("register", environment="serve", timeout=60 * MINUTES),
         step("promote", environment="serve", timeout=30 * MINUTES),
         step("prune", environment="serve", timeout=30 * MINUTES),

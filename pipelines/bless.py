@@ -81,6 +81,25 @@ def run(settings: Settings, ds: date) -> Report:
     return report
 
 
+def read_blessing(settings: Settings, ds: date, digest: str) -> dict[str, Any]:
+    """The record of this bundle. Raises Refused where a server has not blessed it."""
+    report = Partition(settings, "bless", ds).report()
+    if report is None or report.inputs["bundle"] != digest:
+        raise Refused(
+            f"No server has blessed bundle {digest}. Expected golden queries answered by it. "
+            f"Run it first: python -m pipelines.bless --ds {ds}"
+        )
+    record: dict[str, Any] = json.loads(
+        (Partition(settings, "bless", ds).output / BLESSING).read_bytes()
+    )
+    if not record["passed"]:
+        raise Refused(
+            f"A server did not bless bundle {digest}: {'; '.join(record['failures'])}. "
+            f"Production is unchanged."
+        )
+    return record
+
+
 def _bless(settings: Settings, ds: date, digest: str, folder: Path) -> Outcome:
     engine = Engine(verify(settings.root / "bundles" / digest, digest))
     golden = {

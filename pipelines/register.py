@@ -10,17 +10,20 @@ import json
 from datetime import date
 from pathlib import Path
 
+from pipelines.bless import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Report, command, run_step
+from pipelines.step import Outcome, Partition, Report, command, run_step
 from serving.bundle import verify
 
 
 def run(settings: Settings, ds: date) -> Report:
     """Create the version, or find the one that the bundle has."""
     digest = bundle_digest(settings, ds)
+    blessing = read_blessing(settings, ds, digest)
     inputs = {
         "bundle": digest,
+        "blessing": Partition(settings, "bless", ds).done().digest,
         "model": settings.registry.model,
         "tracking_uri": settings.tracking_uri,
     }
@@ -29,7 +32,7 @@ def run(settings: Settings, ds: date) -> Report:
         from pipelines.registry import register_bundle  # MLflow takes seconds to import
 
         bundle = verify(settings.root / "bundles" / digest, digest)
-        version = register_bundle(settings, ds, bundle)
+        version = register_bundle(settings, ds, bundle, blessing)
         (folder / "version.json").write_text(json.dumps({"version": version, "bundle": digest}))
         return Outcome(rows=1, details={"version": version, "bundle": digest, "stage": "Staging"})
 

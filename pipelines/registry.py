@@ -25,18 +25,21 @@ ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 
 
-def register_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
-    """A version for the bundle, in Staging as `challenger`; the one it has already, if any."""
+def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any]) -> str:
+    """A version for the bundle, in Staging as `challenger`; the one it has already, if any.
+
+    `blessing`: what a server on it showed, see `pipelines/bless.py`.
+    """
     tracker, name = client(settings), settings.registry.model
     _create_model(settings)
     version = version_of(settings, bundle.digest)
     if version is None:
-        run_id = _log_bundle(settings, ds, bundle)
+        run_id = _log_bundle(settings, ds, bundle, blessing)
         created = tracker.create_model_version(
             name,
             source=f"runs:/{run_id}/{ARTIFACT}",
             run_id=run_id,
-            tags=_tags(ds, bundle),
+            tags=_tags(ds, bundle) | _blessed(blessing),
             description=_description(ds, bundle),
         )
         version = str(created.version)
@@ -101,7 +104,7 @@ def _create_model(settings: Settings) -> None:
             raise
 
 
-def _log_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
+def _log_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any]) -> str:
     tracker = client(settings)
     run = tracker.create_run(
         experiment_id(settings),
@@ -109,6 +112,7 @@ def _log_bundle(settings: Settings, ds: date, bundle: Bundle) -> str:
         tags={"ds": str(ds), "step": "register", "bundle": bundle.digest},
     )
     tracker.log_artifacts(run.info.run_id, str(bundle.folder), ARTIFACT)
+    tracker.log_dict(run.info.run_id, blessing, "blessing.json")
     tracker.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
@@ -128,6 +132,15 @@ def _tags(ds: date, bundle: Bundle) -> dict[str, str]:
             if row["slice"] in KINDS  # a category's name may hold what a tag may not
         },
     }
+
+
+def _blessed(blessing: dict[str, Any]) -> dict[str, str]:
+    tags = {
+        "serving.passed": str(blessing["passed"]),
+        "serving.load_seconds": str(blessing["load_seconds"]),
+        "serving.memory_mb": f"{blessing['memory_bytes'] / 1e6:.0f}",
+    }
+    return tags | {f"serving.p99_ms.{kind}": str(p99) for kind, p99 in blessing["p99_ms"].items()}
 
 
 def _description(ds: date, bundle: Bundle) -> str:

@@ -12,6 +12,7 @@ import structlog
 from mlflow.exceptions import MlflowException
 
 from model.errors import BadInput, Refused
+from pipelines.bless import read_blessing
 from pipelines.registry import download, sync, version_of
 from pipelines.settings import Settings
 from pipelines.step import locked, staging
@@ -28,7 +29,8 @@ log = structlog.get_logger()
 def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: str) -> Entry:
     """Make the bundle the champion; the entry that made it so if it is already.
 
-    Raises Refused when a newer day's bundle serves, Damaged when the files are not the bundle's.
+    Raises Refused when a newer day's bundle serves or a blessing is missing, Damaged when the
+    files are not the bundle's.
     """
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
@@ -41,6 +43,7 @@ def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: 
                 )
             version = _version(settings, digest)
             bundle = _check(settings, digest, version)
+            _blessed(settings, ds, bundle)
             current = Entry(
                 at=now(), action="promote", who=who, why=why, ds=ds, version=version,
                 former=current.bundle if current else None, bundle=digest,
@@ -119,6 +122,16 @@ def _check(settings: Settings, digest: str, version: str) -> Bundle:
     bundle = verify(folder, digest)
     self_test(Engine(bundle))
     return bundle
+
+
+def _blessed(settings: Settings, ds: date, bundle: Bundle) -> None:
+    """By the gate, and by a server that was started on it. Raises Refused."""
+    if not bundle.manifest["verdict"].get("passed"):
+        raise Refused(
+            f"The gate has not blessed bundle {bundle.digest}. Expected a verdict that passed. "
+            f"Received: {_verdict(bundle)}."
+        )
+    read_blessing(settings, ds, bundle.digest)
 
 
 def _verdict(bundle: Bundle) -> str:

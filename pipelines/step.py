@@ -30,7 +30,7 @@ from pipelines.settings import Settings, load_settings
 
 STEPS = (
     "ingest", "preprocess", "train", "embed", "localise", "reduce", "index", "gate", "bundle",
-    "register", "promote", "prune",
+    "bless", "register", "promote", "prune",
 )  # fmt: skip
 REPORT = "report.json"
 EXIT_CODES: dict[type[Exception], int] = {
