@@ -1,11 +1,9 @@
 """What keys, rates and connections add to the description of every route."""
 
 from collections.abc import Callable
-from typing import Any
 
 from serving.access import takes_a_key
-
-Schema = dict[str, Any]
+from serving.openapi_schema import Schema
 
 SCHEMES = {
     "searchKey": {
