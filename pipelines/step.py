@@ -10,7 +10,6 @@ the same fingerprint, and a step whose fingerprint is already there returns at o
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from model.errors import BadInput, LookalikeError, Refused
 from pipelines.settings import Settings, load_settings
+from serving.whole_file import sync, write_atomically
 
 STEPS = (
     "ingest", "preprocess", "train", "embed", "localise", "reduce", "index", "gate", "bundle",
@@ -218,20 +218,6 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The file holds the old bytes or the new ones, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def replace_folder(source: Path, target: Path) -> None:
     """Move `source` to `target`; a leftover of a killed run there is removed first."""
     flush(source)
@@ -249,11 +235,7 @@ def flush(folder: Path) -> None:
         *(each for each in folder.rglob("*") if each.is_dir()),
         folder,
     ]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from pipelines.step import write_atomically
 from serving.exact import ExactIndex
 from serving.index import Rows, Vectors
+from serving.whole_file import write_atomically
 
 FOLDER = "truth"
 KEPT = 60

@@ -42,7 +42,7 @@ class LiveCatalogue:
 
     def follow(self, engine: Engine) -> None:
         """Bring an engine that was just loaded up to date; from then on `catch_up` keeps it so."""
-        taken_in = int(engine.bundle.manifest.get(LIVE_SEQUENCE, 0))
+        taken_in = _taken_in(engine)
         self.store.begin_after(taken_in)
         with self._lock:
             self._last.setdefault(engine, taken_in)
@@ -55,6 +55,7 @@ class LiveCatalogue:
                 for change in changes:
                     self._apply(engine, change)
                     self._last[engine] = change.sequence
+            self._forget(engine.space_id)
 
     def remember(self, digest: str, engine: Engine, vector: Vectors) -> None:
         """The vector [d] of a photo that is about to be taken in: it need not be computed again."""
@@ -62,14 +63,21 @@ class LiveCatalogue:
 
     def vector_of(self, digest: str, engine: Engine) -> Vectors:
         """float32 [d] of a photo in the store, computed once for each space."""
-        vector = self.store.vector(digest, engine.space_id)
+        kept = self.store.vector(digest, engine.space_id)
+        if kept is not None:
+            return kept
+        vector = self._vectors.pop((digest, engine.space_id), None)
         if vector is None:
-            vector = self._vectors.pop((digest, engine.space_id), None)
-            if vector is None:
-                look = engine.look(self.store.photo(digest), "whole")
-                vector = engine.embed([look])[0][0]
-            self.store.keep_vector(digest, engine.space_id, vector)
+            look = engine.look(self.store.photo(digest), "whole")
+            vector = engine.embed([look])[0][0]
+        self.store.keep_vector(digest, engine.space_id, vector)
         return vector
+
+    def _forget(self, space_id: str) -> None:
+        """What was remembered and not asked for, as where the item has that photo already."""
+        for key in list(self._vectors):  # others remember meanwhile
+            if key[1] == space_id:
+                self._vectors.pop(key, None)
 
     def _apply(self, engine: Engine, change: Change) -> None:
         try:
@@ -83,7 +91,7 @@ class LiveCatalogue:
     def _take(self, engine: Engine, change: Change) -> None:
         if change.item is None:
             engine.remove(change.item_id)
-        elif change.photo is None or (change.photo_sequence or 0) <= self._taken_in(engine):
+        elif change.photo is None or (change.photo_sequence or 0) <= _taken_in(engine):
             engine.put(change.item)  # the bundle has the photo, or a newer one
         else:
             image = f"{LIVE}/{photo_path(change.photo)}"
@@ -91,5 +99,7 @@ class LiveCatalogue:
             vector = None if known else self.vector_of(change.photo, engine)
             engine.put(change.item, vector, image)
 
-    def _taken_in(self, engine: Engine) -> int:
-        return int(engine.bundle.manifest.get(LIVE_SEQUENCE, 0))
+
+def _taken_in(engine: Engine) -> int:
+    """The last change that the bundle was built with; 0: none."""
+    return int(engine.bundle.manifest.get(LIVE_SEQUENCE, 0))

@@ -7,15 +7,14 @@ not there, also after a power cut.
 """
 
 import hashlib
-import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import BadInput, Damaged
+from serving.whole_file import sync, write_atomically
 
 PHOTOS = "photos"  # the folder of this, below that of the store
 ABANDONED_SECONDS = 3600  # a file that is still being written is younger
@@ -49,7 +48,7 @@ class LivePhotos:
     def _keep(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not _holds(path, data):
-            _write(path, data)
+            write_atomically(path, data)
         # Also when it was there: whoever wrote it may not have come so far.
         for folder in (path.parent, self.folder):
             sync(folder)
@@ -91,32 +90,11 @@ def photo_path(digest: str) -> str:
     return f"{PHOTOS}/{digest[:2]}/{digest}"
 
 
-def sync(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _holds(path: Path, data: bytes) -> bool:
     try:
         return path.read_bytes() == data
     except FileNotFoundError:
         return False
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _drop_abandoned(path: Path) -> None:

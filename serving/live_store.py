@@ -26,7 +26,8 @@ from serving.item import Item
 from serving.ledger import now
 from serving.live_change import Change
 from serving.live_database import connect, counter, failures, hold_counter, items, vectors, writing
-from serving.live_photos import PHOTOS, LivePhotos, sync
+from serving.live_photos import PHOTOS, LivePhotos
+from serving.whole_file import sync
 
 FORGOTTEN = 500  # changes in one transaction
 

@@ -5,6 +5,7 @@ BentoML's own request metrics are off: they keep a series for every path, so for
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -39,78 +40,34 @@ class Metrics:
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "lookalike_requests",
-            "Answers by route and status.",
-            ["route", "status"],
-            registry=registry,
-        )
-        self.stages = Histogram(
-            "lookalike_stage_seconds",
-            "Seconds of each stage of a search; `total` is the whole request.",
-            ["stage"],
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self.shed = Counter(
-            "lookalike_shed_requests",
-            "Requests turned away or given up.",
-            ["code"],
-            registry=registry,
-        )
-        self.sign_ins = Counter(
-            "lookalike_sign_ins",
-            "Keys that were shown to begin a session.",
-            ["outcome"],
-            registry=registry,
-        )
-        self.rejected_images = Counter(
-            "lookalike_rejected_images", "Query photos refused.", ["reason"], registry=registry
-        )
-        self.failed_loads = Counter(
-            "lookalike_failed_bundle_loads", "Bundles that could not be loaded.", registry=registry
-        )
-        self.refused = Gauge(
-            "lookalike_bundle_refused",
-            "1 while the promoted bundle cannot serve.",
-            registry=registry,
-        )
-        self.ready = Gauge("lookalike_ready", "1 while a bundle serves.", registry=registry)
-        self.bundle = Gauge(
-            "lookalike_bundle_info",
-            "The bundle that serves.",
-            ["digest", "version"],
-            registry=registry,
-        )
-        self.items = Gauge("lookalike_items", "Items in the bundle that serves.", registry=registry)
-        self.index_age = Gauge(
-            "lookalike_index_age_seconds", "Since the serving bundle was made.", registry=registry
-        )
-        self.batches = Histogram(
-            "lookalike_batch_size",
-            "Questions that were answered together.",
-            ["stage"],
-            buckets=SIZES,
-            registry=registry,
-        )
-        self.queued = Gauge(
-            "lookalike_queued", "Questions that wait before a stage.", ["stage"], registry=registry
-        )
-        self.empty = Counter(
-            "lookalike_empty_answers", "Answers without a single item.", registry=registry
-        )
-        self.freshness = Histogram(
-            "lookalike_change_seconds",
-            "From the commit of a change of an item until it is found.",
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self.delta = Gauge(
-            "lookalike_delta_rows", "Rows that came or went since the bundle.", registry=registry
-        )
-        self.lost_changes = Counter(
-            "lookalike_lost_changes", "Changes that could not be applied.", registry=registry
-        )
+        counter = partial(Counter, namespace="lookalike", registry=registry)
+        gauge = partial(Gauge, namespace="lookalike", registry=registry)
+        histogram = partial(Histogram, namespace="lookalike", registry=registry)
+
+        self.requests = counter("requests", "Answers by route and status.", ["route", "status"])
+        stages = "Seconds of each stage of a search; `total` is the whole request."
+        self.stages = histogram("stage_seconds", stages, ["stage"], buckets=BUCKETS)
+        self.shed = counter("shed_requests", "Requests turned away or given up.", ["code"])
+        self.sign_ins = counter("sign_ins", "Keys shown to begin a session.", ["outcome"])
+        self.rejected_images = counter("rejected_images", "Query photos refused.", ["reason"])
+
+        self.failed_loads = counter("failed_bundle_loads", "Bundles that could not be loaded.")
+        self.refused = gauge("bundle_refused", "1 while the promoted bundle cannot serve.")
+        self.ready = gauge("ready", "1 while a bundle serves.")
+        self.bundle = gauge("bundle_info", "The bundle that serves.", ["digest", "version"])
+        self.items = gauge("items", "Items in the bundle that serves.")
+        self.index_age = gauge("index_age_seconds", "Since the serving bundle was made.")
+
+        batches = "Questions that were answered together."
+        self.batches = histogram("batch_size", batches, ["stage"], buckets=SIZES)
+        self.queued = gauge("queued", "Questions that wait before a stage.", ["stage"])
+        self.empty = counter("empty_answers", "Answers without a single item.")
+
+        freshness = "From the commit of a change of an item until it is found."
+        self.freshness = histogram("change_seconds", freshness, buckets=BUCKETS)
+        self.delta = gauge("delta_rows", "Rows that came or went since the bundle.")
+        self.lost_changes = counter("lost_changes", "Changes that could not be applied.")
+
         self._stage = {stage: self.stages.labels(stage) for stage in STAGES}
         for reason in REASONS:
             self.rejected_images.labels(reason)

@@ -1,13 +1,11 @@
 """What keys, rates and connections add to the description of every route."""
 
 from collections.abc import Callable
-from typing import Any
 
 from serving.access import takes_a_key
 from serving.keys import MAX_SECRET
+from serving.openapi_schema import Schema
 from serving.sessions import COOKIE, SESSION_SECONDS
-
-Schema = dict[str, Any]
 
 SCHEMES = {
     "searchKey": {

@@ -1,10 +1,13 @@
 """Items come, change and go over HTTP while a bundle serves; nothing acknowledged is lost."""
 
+import gc
 import json
 import os
 import signal
 import time
+import weakref
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,9 +26,13 @@ from tiny_bundle import (
     site,
 )
 
-from serving.bundle import CATEGORIES, LIVE_SEQUENCE, MANIFEST, seal, store
+from serving.bundle import CATEGORIES, LIVE_SEQUENCE, MANIFEST, seal, store, verify
+from serving.engine import Engine
+from serving.item import Item
 from serving.ledger import champion
+from serving.live_catalogue import LiveCatalogue
 from serving.live_store import LiveStore
+from serving.metrics import Metrics
 
 NEW = {
     "product_id": "new",
@@ -239,6 +246,27 @@ def test_the_next_bundle_begins_where_the_last_ended(root: Path) -> None:
         assert first(url, PHOTO)["item_id"] != "lamp"
         assert httpx.get(address(url, "item-008")).json()["item"]["price"] == 3.0
         assert put(url, "item-009", price=4.0).json()["sequence"] == 3
+
+
+def test_a_vector_is_remembered_for_one_change_alone(root: Path) -> None:
+    """Also where it is not asked for: the item has that photo already, or the store its vector."""
+    entry = champion(root)
+    assert entry is not None
+    engine = Engine(verify(root / "bundles" / entry.bundle, entry.bundle), threads=1)
+    with closing(opened(root)) as changes:
+        live = LiveCatalogue(changes, Metrics())
+        live.follow(engine)
+        for item_id in ("lamp", "lamp", "other lamp"):
+            change = changes.put(Item.parse({**NEW, "item_id": item_id}), PHOTO)
+            assert change.photo is not None
+            vector = engine.embed([engine.look(PHOTO)])[0][0]
+            live.remember(change.photo, engine, vector)
+            alive = weakref.ref(vector)
+            del vector
+            live.catch_up(engine)
+            gc.collect()
+            assert alive() is None
+            assert engine.similar(item_id, 1).hits[0]["score"] > 0.5
 
 
 def with_sequence(root: Path, digest: str, sequence: int) -> str:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_page import CHROMIUM, PALE, PHONE, TOO_SMALL, TOO_WIDE
 from tiny_bundle import OPERATOR_SECRET, draw_photo, make_root, site
 
+from page.legible import PALE, TOO_SMALL, TOO_WIDE
+from page.visit import PHONE
 from serving.sessions import COOKIE
 
 sync_api = pytest.importorskip("playwright.sync_api")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
 
 SECRET = "of-the-shop's-own-team-1"
 FIRST = "This search is not public"
@@ -28,14 +27,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(root: Path) -> Iterator[str]:
     with site(root, search_keys=f"team:{SECRET}") as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Tab:
