@@ -62,7 +62,7 @@ class Edge:
             await answer(scope, receive, send_marked)
         finally:
             route = getattr(scope.get("route"), "path_format", "other")
-            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.answered(route, status)
 
 
 class Faults:

@@ -68,6 +68,7 @@ class Metrics:
         self.delta = gauge("delta_rows", "Rows that came or went since the bundle.")
         self.lost_changes = counter("lost_changes", "Changes that could not be applied.")
 
+        self._requests: dict[tuple[str, int], Counter] = {}
         self._stage = {stage: self.stages.labels(stage) for stage in STAGES}
         for reason in REASONS:
             self.rejected_images.labels(reason)
@@ -78,6 +79,12 @@ class Metrics:
 
     def queue(self, stage: str, length: Callable[[], float]) -> None:
         self.queued.labels(stage).set_function(length)
+
+    def answered(self, route: str, status: int) -> None:
+        key = (route, status)
+        if key not in self._requests:  # finding a series by its labels takes four times as long
+            self._requests[key] = self.requests.labels(route, str(status))
+        self._requests[key].inc()
 
     def took(self, seconds: Mapping[str, float]) -> None:
         """Of one request, in each stage."""
