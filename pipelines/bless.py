@@ -107,9 +107,9 @@ def _bless(settings: Settings, ds: date, digest: str, folder: Path) -> Outcome:
         "photos": golden_photos(settings, ds, engine, settings.bless.photos),
     }
     with staging(settings.root, f"trial-{digest}") as root:
-        _put_in_production(settings, root, ds, digest)
+        put_in_production(settings, root, ds, digest)
         try:
-            record = _tried(settings, root, golden)
+            record = tried(settings, root, golden)
         except LookalikeError as error:  # a bundle that no server can load is none
             record = {"faults": [str(error)], "p50_ms": {}, "p99_ms": {}}
             record |= {LOAD: None, "memory_bytes": None, "asked": {}}
@@ -168,7 +168,7 @@ def _post(client: httpx.Client, *, path: str, photo: bytes) -> httpx.Response:
     return client.post(path, content=photo)
 
 
-def _put_in_production(settings: Settings, root: Path, ds: date, digest: str) -> None:
+def put_in_production(settings: Settings, root: Path, ds: date, digest: str) -> None:
     """A root that has nothing but this bundle, and a ledger that names it."""
     bundles = root / "bundles"
     bundles.mkdir(parents=True)
@@ -180,7 +180,7 @@ def _put_in_production(settings: Settings, root: Path, ds: date, digest: str) ->
     append(root, entry)
 
 
-def _tried(settings: Settings, root: Path, golden: dict[str, list[Golden]]) -> dict[str, Any]:
+def tried(settings: Settings, root: Path, golden: dict[str, list[Golden]]) -> dict[str, Any]:
     """Figures of a server over this root, and the queries that it answered otherwise."""
     environment, headers = trial_environment(settings, root)
     started = time.monotonic()

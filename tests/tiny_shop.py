@@ -24,7 +24,17 @@ from typing import Any
 
 from pipelines.importers import import_feed
 from pipelines.sample import write_sample
-from pipelines.settings import Gate, Index, Localise, Preprocess, Reduce, Section, Settings, Train
+from pipelines.settings import (
+    Bless,
+    Gate,
+    Index,
+    Localise,
+    Preprocess,
+    Reduce,
+    Section,
+    Settings,
+    Train,
+)
 from pipelines.step import STEPS, Outcome, Partition, Report, run_step
 
 DAY_1 = date(2026, 11, 19)
@@ -45,6 +55,7 @@ def tiny_settings(root: Path, **given: Any) -> Settings:
         "index": Index(engine="scann"),  # what a tuning chooses depends on the machine
         # Four photos of each leaf teach no network: its answers are as good as drawn.
         "gate": Gate(min_leaf_lift=0),
+        "bless": Bless(items=20, photos=5),
     }
     return Settings(root=root, **{**sections, **given})
 
