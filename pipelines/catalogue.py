@@ -15,6 +15,8 @@ from pipelines.content_store import ContentStore
 from pipelines.settings import Settings
 from pipelines.step import Partition, digest_of
 
+COUNTED = "live_changes.json"  # of ingest: items whose live changes counted that day; none: no file
+
 
 @dataclass(frozen=True)
 class Catalogue:

@@ -28,16 +28,12 @@ import pyarrow.parquet as pq
 
 from model.errors import BadInput
 from model.taxonomy import Taxonomy
+from pipelines.catalogue import COUNTED
 from pipelines.categories import read_paths, rearranged
 from pipelines.duplicates import group
 from pipelines.feed import FEED, check
 from pipelines.importers import import_feed
-from pipelines.live_changes import (
-    COUNTED,
-    LiveChanges,
-    read_live_changes,
-    with_live_changes,
-)
+from pipelines.live_changes import LiveChanges, read_live_changes, with_live_changes
 from pipelines.moved import brought_back, is_retired, is_split_up, refusals, renamed, set_apart
 from pipelines.photos import Fault, Photo, read_photos
 from pipelines.settings import Ingest, Settings, Tolerance

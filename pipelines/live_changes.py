@@ -30,7 +30,6 @@ from serving.live_photos import photo_path
 from serving.live_place import LIVE
 
 OPEN_FOR = timedelta(days=2)  # from the beginning of a day, until which it takes in changes
-COUNTED = "live_changes.json"  # the items whose changes counted on a day; none: no file
 COLUMNS = ["item_id", "image", "box", "kind", "updated_at"]  # what facts of an item do not hold
 
 Row = dict[str, Any]

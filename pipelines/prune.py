@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.errors import Damaged
-from pipelines.live_changes import COUNTED
+from pipelines.catalogue import COUNTED
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, locked, run_step
 from serving.bundle import LIVE_SEQUENCE, MANIFEST
@@ -58,9 +58,8 @@ def taken_in(settings: Settings, ds: date) -> int:
     from pipelines.release import served
 
     entries = read_ledger(settings.root)
-    late = [entry for entry in entries if entry.at >= _first(ds)]
-    digests = {entry.bundle for entry in served(entries)[-2:] + late}
-    digests |= {entry.former for entry in late if entry.former}
+    digests = {entry.bundle for entry in served(entries)[-2:]}
+    digests |= {entry.former for entry in entries if entry.former and entry.at >= _first(ds)}
     return min((_live_sequence(settings.root / "bundles" / each) for each in digests), default=0)
 
 

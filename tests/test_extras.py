@@ -28,7 +28,7 @@ PROMISED = {
         "pipelines.status",
         "pipelines.release",
         *(f"pipelines.{step}" for step in ("embed", "reduce", "index", "gate", "gate_run")),
-        *(f"pipelines.{step}" for step in ("bundle", "register", "registry", "promote")),
+        *(f"pipelines.{step}" for step in ("bundle", "register", "registry", "promote", "prune")),
         "serving.service",
         "serving.scann_index",
     ),

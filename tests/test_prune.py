@@ -18,8 +18,8 @@ from tiny_feed import DAY_1, DAY_2, row
 
 from model.errors import Damaged
 from pipelines import prune
+from pipelines.catalogue import COUNTED
 from pipelines.ingest import run as ingest
-from pipelines.live_changes import COUNTED
 from pipelines.prune import FORGOTTEN, KEPT_FOR
 from pipelines.settings import Settings
 from pipelines.step import Partition, Report
@@ -153,6 +153,18 @@ def test_a_young_change_stays(shop: Shop) -> None:
     early = DAY_2 + KEPT_FOR
     assert told(prune.run(shop.settings, early)) == (0, {"sequence": 3, "kept": 3})
     assert prune.run(shop.settings, early + timedelta(days=1)).rows == 3
+
+
+def test_a_young_change_stays_where_a_feed_is_newer(tmp_path: Path) -> None:
+    """That feed may be corrected, and its day done again."""
+    shop = Shop(tmp_path)
+    shop.put("2026-11-21 08:00", "a", price=5.0)
+    shop.ingest(DAY_2, row("a", price=2, updated_at="2026-11-21T09:00:00Z"))
+    decide(tmp_path, bundle(tmp_path, "one", 1), LONG_AGO)
+    early = DAY_2 + KEPT_FOR
+    assert not (Partition(shop.settings, "ingest", DAY_2).output / COUNTED).exists()
+    assert prune.run(shop.settings, early).rows == 0
+    assert prune.run(shop.settings, early + timedelta(days=1)).rows == 1
 
 
 def test_a_change_that_was_taken_in_lately_stays(tmp_path: Path) -> None:
