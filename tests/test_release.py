@@ -1,5 +1,6 @@
 """Release decisions: the ledger decides, the registry follows, a rollback lands where it says."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -13,11 +14,12 @@ from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, st
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
+from pipelines.bless import BLESSING, read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.registry import register_bundle
 from pipelines.release import promote_bundle, roll_back, served
 from pipelines.settings import Registry, Settings
-from pipelines.step import Partition
+from pipelines.step import Outcome, Partition, run_step
 from serving.bundle import seal, store, verify
 from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
 
@@ -49,8 +51,18 @@ def third_bundle(settings: Settings, *, ds: date = DAY_2) -> str:
     facts = {k: v for k, v in bundle.manifest.items() if k not in ("files", "schema_version")}
     digest = seal(folder, {**facts, "created": "2026-11-20T23:00:00+00:00"})
     placed = store(folder, settings.root / "bundles", digest)
-    assert register_bundle(settings, ds, verify(placed, digest)) == "3"
+    blessing = {**read_blessing(settings, DAY_2, bundle.digest), "bundle": digest}
+    run_step(
+        settings, "bless", ds, inputs={"bundle": digest},
+        body=lambda to: write(to / BLESSING, blessing),
+    )  # fmt: skip
+    assert register_bundle(settings, ds, verify(placed, digest), blessing) == "3"
     return digest
+
+
+def write(path: Path, blessing: dict[str, Any]) -> Outcome:
+    path.write_text(json.dumps(blessing))
+    return Outcome(rows=0, details={"passed": True})
 
 
 def damage(settings: Settings, digest: str) -> None:

@@ -72,7 +72,7 @@ def test_a_server_that_ends_says_so(root: Path) -> None:
 
     async def ask(path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.get(path)
 
     answer = asyncio.run(ask(SHORT))
