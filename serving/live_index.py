@@ -102,7 +102,7 @@ class LiveIndex:
                     f"Received: {dropped.tolist()[:10]}."
                 )
             delta = self._longer(vectors)
-            self._state = _State(delta, np.union1d(self._state.gone, dropped).astype(np.int32))
+            self._state = _State(delta, _with(self._state.gone, dropped))
         return np.arange(first, first + len(vectors), dtype=np.int32)
 
     def check(self, vectors: Vectors) -> None:
@@ -190,6 +190,17 @@ def _in_delta(
     if there.all():
         return delta.search(queries, k)
     return Filtered(delta, state.delta, there).search(queries, k)
+
+
+def _with(some: Numbers, more: Numbers) -> Numbers:
+    """Both, sorted, each once. `some` is so already: to sort all of it again for the one row that
+    a change drops takes longer than the rest of the change.
+    """
+    for row in map(np.int32, set(more.tolist())):  # for another type all of `some` is converted
+        place = some.searchsorted(row)
+        if place == len(some) or some[place] != row:
+            some = np.concatenate((some[:place], (row,), some[place:]), dtype=np.int32)
+    return some
 
 
 def _is_in(rows: Rows, some: Numbers) -> npt.NDArray[np.bool_]:
