@@ -5,7 +5,7 @@ from bisect import bisect_left
 import numpy as np
 import pyarrow as pa
 
-PART = 1_000_000  # ids that are Python strings at a time
+PART = 4096  # ids that are Python strings at a time; while they are made nobody else can work
 
 
 class RowNumbers:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.champion import Champion
+from serving.memory import keep_large_apart
 from serving.routes import create_app
 from serving.settings import load_serve_settings
 
@@ -22,6 +23,7 @@ class Lookalike:
     """The site over the bundle in Production."""
 
     def __init__(self) -> None:
+        keep_large_apart()
         self.champion = Champion(load_serve_settings())
         self.app = create_app(self.champion)
         self.champion.start()

@@ -33,8 +33,10 @@ class Server:
         return [self.process, *self.process.children(recursive=True)]
 
     def resident(self) -> int:
-        """Bytes in memory of all its processes, without what files are mapped."""
-        return sum(each.memory_full_info().uss for each in self._all)
+        """Bytes in memory of all its processes, without files that are mapped: what has been read
+        of those stays as long as nobody needs the room.
+        """
+        return sum(_anonymous(each.pid) for each in self._all)
 
     def processor_seconds(self) -> float:
         times = [each.cpu_times() for each in self._all]
@@ -65,6 +67,12 @@ def serving(
         finally:
             process.terminate()
             process.wait(60)
+
+
+def _anonymous(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("Anonymous:")]
+    return 1024 * int(line.split()[1])
 
 
 def two_cores() -> tuple[set[int], set[int]]:
