@@ -13,7 +13,8 @@ from serving.memory import keep_large_apart
 
 class Figures(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (
-        "arena", "ordblks", "smblks", "hblks", "mapped", "usmblks", "fsmblks", "used", "free", "kept")]
+        "arena", "ordblks", "smblks", "hblks", "mapped",
+        "usmblks", "fsmblks", "used", "free", "kept")]
 
 library = ctypes.CDLL(None)
 library.mallinfo2.restype = Figures
