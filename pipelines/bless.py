@@ -40,7 +40,7 @@ from serving.ledger import Entry, append, now
 from serving.photo_file import read_photo
 
 BLESSING = "blessing.json"
-CLIENTS = 8  # that ask at a time
+CLIENTS = {"items": 8, "photos": 2}  # that ask at a time; a photo keeps a core busy
 SPARE = 2  # rows read for each photo that is asked with: some cannot be read any more
 LOAD = "load_seconds"
 MEMORY = "process_resident_memory_bytes"  # as the server's own /metrics name it
@@ -190,7 +190,7 @@ def tried(settings: Settings, root: Path, golden: dict[str, list[Golden]]) -> di
     ) as url:  # fmt: skip
         load_seconds = time.monotonic() - started
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-            told = {kind: _all(client, some) for kind, some in golden.items()}
+            told = {kind: _all(client, some, CLIENTS[kind]) for kind, some in golden.items()}
             memory = _memory(client.get("/metrics").text)
     times = {kind: [each.milliseconds for each in some] for kind, some in told.items()}
     return {
@@ -203,9 +203,9 @@ def tried(settings: Settings, root: Path, golden: dict[str, list[Golden]]) -> di
     }
 
 
-def _all(client: httpx.Client, golden: Sequence[Golden]) -> list[Told]:
+def _all(client: httpx.Client, golden: Sequence[Golden], clients: int) -> list[Told]:
     with (
-        ThreadPoolExecutor(CLIENTS) as pool,
+        ThreadPoolExecutor(clients) as pool,
         progress("bless", len(golden)) as advance,
     ):
         found = []

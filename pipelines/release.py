@@ -1,5 +1,8 @@
 """Release decisions: promote, roll back. The ledger is written first, the registry follows it.
 
+What a decision does not need is imported where it is needed: shoppers who see odd results wait for
+the ledger, and MLflow and the engines take seconds to import.
+
 Served bundles form a stack: a promotion puts one on top, a rollback goes back to one below, so
 `rollback` never lands on a bundle that was itself rolled back.
 """
@@ -9,16 +12,11 @@ from datetime import date
 from pathlib import Path
 
 import structlog
-from mlflow.exceptions import MlflowException
 
 from model.errors import BadInput, Refused
-from pipelines.bless import read_blessing
-from pipelines.registry import download, sync, version_of
 from pipelines.settings import Settings
 from pipelines.step import locked, staging
 from serving.bundle import Bundle, store, verify
-from serving.champion import self_test
-from serving.engine import Engine
 from serving.ledger import Entry, append, now, read_ledger
 
 LOCK = "release.lock"
@@ -42,8 +40,9 @@ def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: 
                     f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
                 )
             version = _version(settings, digest)
-            bundle = _check(settings, digest, version)
+            bundle = _verified(settings, digest, version)
             _blessed(settings, ds, bundle)
+            _try(bundle)
             current = Entry(
                 at=now(), action="promote", who=who, why=why, ds=ds, version=version,
                 former=current.bundle if current else None, bundle=digest,
@@ -57,12 +56,14 @@ def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: 
 def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entry:
     """Serve an earlier champion again: the one before, or version `to`.
 
-    Raises BadInput when there is none, or when `to` never served.
+    These very bytes have served, so they are verified and not tried again; a server that cannot
+    load them keeps what it has. Raises BadInput when there is none, or when `to` never served,
+    Damaged when the files are not the bundle's.
     """
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
         target = _target(entries, to)
-        bundle = _check(settings, target.bundle, target.version)
+        bundle = _verified(settings, target.bundle, target.version)
         entry = Entry(
             at=now(), action="rollback", who=who, why=why, ds=target.ds, version=target.version,
             former=entries[-1].bundle, bundle=target.bundle, verdict=_verdict(bundle),
@@ -108,20 +109,28 @@ def _target(entries: list[Entry], to: str | None) -> Entry:
 
 
 def _version(settings: Settings, digest: str) -> str:
+    from pipelines.registry import version_of
+
     version = version_of(settings, digest)
     if version is None:
         raise BadInput(f"Bundle {digest} is not in the registry. Run step `register` first.")
     return version
 
 
-def _check(settings: Settings, digest: str, version: str) -> Bundle:
-    """Every byte verified, then loaded and asked: what fails here must not reach shoppers."""
+def _verified(settings: Settings, digest: str, version: str) -> Bundle:
+    """Every byte of it; from the artefact store, if it is not here any more."""
     folder = settings.root / "bundles" / digest
     if not folder.is_dir():
         _restore(settings, digest, version, folder.parent)
-    bundle = verify(folder, digest)
+    return verify(folder, digest)
+
+
+def _try(bundle: Bundle) -> None:
+    """Load it and ask it: what fails here must not reach shoppers."""
+    from serving.champion import self_test
+    from serving.engine import Engine
+
     self_test(Engine(bundle))
-    return bundle
 
 
 def _blessed(settings: Settings, ds: date, bundle: Bundle) -> None:
@@ -131,6 +140,8 @@ def _blessed(settings: Settings, ds: date, bundle: Bundle) -> None:
             f"The gate has not blessed bundle {bundle.digest}. Expected a verdict that passed. "
             f"Received: {_verdict(bundle)}."
         )
+    from pipelines.bless import read_blessing
+
     read_blessing(settings, ds, bundle.digest)
 
 
@@ -143,6 +154,8 @@ def _verdict(bundle: Bundle) -> str:
 
 
 def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> None:
+    from pipelines.registry import download
+
     with staging(settings.root, f"restore-{digest}") as folder:
         found = download(settings, version, folder)
         verify(found, digest)
@@ -151,6 +164,10 @@ def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> No
 
 def _sync(settings: Settings) -> None:
     """The ledger has decided; a registry that is away follows at the next decision."""
+    from mlflow.exceptions import MlflowException
+
+    from pipelines.registry import sync
+
     stack = served(read_ledger(settings.root))
     previous = stack[-2].version if len(stack) > 1 else None
     try:

@@ -196,7 +196,7 @@ class Bless(Section):
     items: PositiveInt = 200  # of the bundle, asked for what looks like them
     photos: PositiveInt = 50  # that nothing was trained on
     max_load_seconds: PositiveFloat = 120.0  # until the server is ready
-    max_p99_ms: PositiveFloat = 500.0  # of either, with eight clients at a time
+    max_p99_ms: PositiveFloat = 1000.0  # of either, with eight clients for items and two for photos
     max_memory_bytes: PositiveInt | None = None  # of the server
 
 
@@ -213,7 +213,7 @@ class Live(Section):
 class Serve(Section):
     host: str = "127.0.0.1"
     port: PositiveInt = 3000
-    poll_seconds: float = Field(2.0, gt=0)  # how often the ledger is read for a new champion
+    poll_seconds: float = Field(0.25, gt=0)  # how often the ledger is read for a new champion
     timeout_seconds: int = Field(30, gt=0, le=100)
     operator_keys: SecretStr | None = None  # `name:secret,...`; default: `operator.key` in the root
     search_keys: SecretStr | None = None  # the same; default: everybody who reaches the port

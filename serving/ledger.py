@@ -33,18 +33,23 @@ class Entry(BaseModel):
 
 
 def read_ledger(root: Path) -> list[Entry]:
-    """All decisions, oldest first. A line that a crash cut short was never acknowledged."""
+    """All decisions, oldest first."""
+    return [Entry.model_validate_json(line) for line in _lines(root)]
+
+
+def champion(root: Path) -> Entry | None:
+    """What serves. Servers ask several times a second, so only this line is parsed."""
+    lines = _lines(root)
+    return Entry.model_validate_json(lines[-1]) if lines else None
+
+
+def _lines(root: Path) -> list[bytes]:
+    """Without one that a crash cut short, which was never acknowledged."""
     try:
         data = (root / LEDGER).read_bytes()
     except FileNotFoundError:
         return []
-    whole = data[: data.rfind(b"\n") + 1]
-    return [Entry.model_validate_json(line) for line in whole.splitlines()]
-
-
-def champion(root: Path) -> Entry | None:
-    entries = read_ledger(root)
-    return entries[-1] if entries else None
+    return data[: data.rfind(b"\n") + 1].splitlines()
 
 
 def append(root: Path, entry: Entry) -> None:

@@ -28,7 +28,7 @@ class Serve(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    poll_seconds: float = Field(default=2.0, gt=0)  # how often the ledger is read
+    poll_seconds: float = Field(default=0.25, gt=0)  # how often the ledger is read
     timeout_seconds: int = Field(default=30, gt=0, le=100)
     operator_keys: SecretStr  # see serving/keys.py
     search_keys: SecretStr | None = None  # None: everybody who reaches the port may search

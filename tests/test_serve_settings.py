@@ -39,7 +39,7 @@ def test_settings_of_the_environment(environment: pytest.MonkeyPatch, tmp_path: 
     environment.setenv("LOOKALIKE_SERVE__PORT", "3001")
     expected = Serve.model_validate({"operator_keys": PAIR})
     assert load_serve_settings() == ServeSettings(root=tmp_path, serve=expected)
-    assert (expected.poll_seconds, expected.timeout_seconds) == (2.0, 30)
+    assert (expected.poll_seconds, expected.timeout_seconds) == (0.25, 30)
     assert (expected.search_keys, expected.requests_per_second) == (None, None)
     assert expected.sample_queries == 0
     environment.setenv("LOOKALIKE_SERVE__POLL_SECONDS", "0.5")

@@ -252,7 +252,6 @@ def bentoml_environment(root: Path) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
     return inherited | {
         "LOOKALIKE_ROOT": str(root),
-        "LOOKALIKE_SERVE__POLL_SECONDS": "0.1",
         "LOOKALIKE_SERVE__OPERATOR_KEYS": f"{OPERATOR}:{OPERATOR_SECRET}",
         "BENTOML_HOME": str(root / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
