@@ -4,7 +4,9 @@ with server_process(environment, "127.0.0.1", free_port(), log, seconds=60) as u
     httpx.get(f"{url}/v1/bundle")
 """
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from model.errors import LookalikeError
 
 END_SECONDS = 20
 TAIL = 3000  # characters of the log that an error shows
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def server_command(host: str, port: int) -> list[str]:
@@ -38,7 +41,10 @@ def free_port() -> int:
 def server_process(
     environment: Mapping[str, str], host: str, port: int, log: Path, *, seconds: float
 ) -> Iterator[str]:
-    """Its URL, once it is ready. Raises LookalikeError where it is not within `seconds`."""
+    """Its URL, once it is ready. Raises LookalikeError where it is not within `seconds`.
+
+    It ends with the block, and with this process, be that killed.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             server_command(host, port),
@@ -46,6 +52,7 @@ def server_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     url = f"http://{host}:{port}"
     try:
@@ -65,6 +72,11 @@ def server_process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _is_ready(url: str) -> bool:

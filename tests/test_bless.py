@@ -1,13 +1,16 @@
 """The serving blessing: a real server on the day's bundle, and what it must answer."""
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, forget
+from tiny_shop import DAY_1, DAY_2, finish, forget, start_step
 
 from model.errors import Damaged, Refused
 from pipelines.bless import (
@@ -140,3 +143,28 @@ def test_a_damaged_bundle_is_not_asked(shop_copy: CopyShop) -> None:
 
 def test_it_leaves_nothing_behind(shop: Settings) -> None:
     assert list((shop.root / "staging").iterdir()) == []
+
+
+def test_a_killed_step_takes_its_server_with_it(shop_copy: CopyShop) -> None:
+    settings = shop_copy(bless=Bless(items=5, photos=1))
+    forget(settings, DAY_1, "bless")
+    process = start_step(settings, "bless", DAY_1)
+    while not (servers := servers_below(settings.root)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    finish(process)
+    _, alive = psutil.wait_procs(servers, timeout=30)
+    assert (alive, servers_below(settings.root)) == ([], [])
+    run(settings, DAY_1)
+    assert list((settings.root / "staging").iterdir()) == []
+
+
+def servers_below(root: Path) -> list[psutil.Process]:
+    """Servers of a trial whose root is below this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("LOOKALIKE_ROOT", "").startswith(f"{root}/staging/"):
+                found.append(process)
+    return found

@@ -61,10 +61,12 @@ def moments(seed: int) -> list[Kill]:
     """Two in each of the long steps, one in the others."""
     rng = random.Random(seed)
     steps = ("ingest", "preprocess", "preprocess", "train", "embed", "index", "gate", "bundle")
-    return [Kill(step, rng.random()) for step in (*steps, "register", "promote", "localise")]
+    return [
+        Kill(step, rng.random()) for step in (*steps, "register", "promote", "localise", "bless")
+    ]
 
 
-FAST = ("ingest", "index", "bundle")
+FAST = ("ingest", "bundle")
 KILLS = [
     pytest.param(kill, id=str(kill), marks=[] if kill.step in FAST else pytest.mark.slow)
     for kill in moments(20261119)

@@ -111,7 +111,10 @@ def test_without_boxes_there_is_no_localiser(shop_copy: CopyShop) -> None:
     assert (facts(settings), localiser_path(settings, DAY_1)) == (why, None)
 
 
-@pytest.mark.parametrize(("min_boxes", "source"), [(1, "feed"), (10_000, "activation")])
+@pytest.mark.parametrize(
+    ("min_boxes", "source"),
+    [pytest.param(1, "feed", marks=pytest.mark.slow), (10_000, "activation")],
+)
 def test_auto_learns_from_the_feed_where_it_has_boxes_and_serves_what_does_no_harm(
     shop_copy: CopyShop, min_boxes: int, source: str
 ) -> None:

@@ -116,6 +116,7 @@ def test_the_exported_graph_finds_what_keras_finds(tmp_path: Path, side: int) ->
     np.testing.assert_allclose(served.edges(pixels), find_boxes(model, pixels), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_classifier_stays_as_it_is(tmp_path: Path) -> None:
     network = classifier()
     before = [value.copy() for value in network.get_weights()]

@@ -136,6 +136,7 @@ def test_views_of_a_product_come_nearer_than_other_products(tmp_path: Path) -> N
     assert found() >= max(before, 0.9)
 
 
+@pytest.mark.slow
 def test_a_killed_stage_ends_like_a_whole_one(tmp_path: Path) -> None:
     schedule = replace(SCHEDULE, averaging=0.8, balance=0.5)
     whole = network()

@@ -234,6 +234,7 @@ def test_too_many_broken_photos_fail_the_day_and_leave_the_state(shop_copy: Copy
     assert list((settings.root / "staging").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_pixel_spec_starts_over(shop_copy: CopyShop) -> None:
     spec = "decode|orient|resize(16)|pad"
     settings = shop_copy(preprocess=Preprocess(pixel_spec=spec, shard_images=200))
