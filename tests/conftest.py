@@ -1,16 +1,25 @@
 """Shops that many tests read: built once a session, and only if a test asks for one."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2, run_steps
+from tiny_shop import (
+    DAY_1,
+    DAY_2,
+    copy_shop,
+    draw_shop,
+    import_day_2,
+    run_steps,
+    tiny_settings,
+)
 
 from pipelines.settings import Settings, Train
-from pipelines.step import STEPS
+from pipelines.step import STEPS, locked
 from serving.ledger import LEDGER
 
 CopyShop = Callable[..., Settings]
@@ -34,30 +43,49 @@ def _no_settings_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The first day, from ingest to promote. Read only: see `shop_copy`."""
-    settings = draw_shop(tmp_path_factory.mktemp("shop") / "root")
-    run_steps(settings, DAY_1)
-    return settings
+
+    def build(root: Path) -> None:
+        run_steps(draw_shop(root), DAY_1)
+
+    return tiny_settings(built_once(tmp_path_factory, "shop", build))
 
 
 @pytest.fixture(scope="session")
 def two_days(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """`shop` after its second day. Read only: see `two_days_copy`."""
-    settings = copy_shop(shop, tmp_path_factory.mktemp("two_days") / "root")
-    import_day_2(settings)
-    run_steps(settings, DAY_2)
-    return settings
+
+    def build(root: Path) -> None:
+        settings = copy_shop(shop, root)
+        import_day_2(settings)
+        run_steps(settings, DAY_2)
+
+    return tiny_settings(built_once(tmp_path_factory, "two_days", build))
 
 
 @pytest.fixture(scope="session")
 def retrained(two_days: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The second day again, by another recipe: another embedder, reducer, index and bundle."""
-    root = tmp_path_factory.mktemp("retrained") / "root"
     recipe = Train(width=8, blocks=(1, 1), epochs=1, projection=0.75, seed=1)
-    settings = copy_shop(two_days, root, train=recipe)
-    ledger = settings.root / LEDGER  # the first day serves, as when the second day began
-    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
-    run_steps(settings, DAY_2, STEPS[2:])
-    return settings
+
+    def build(root: Path) -> None:
+        settings = copy_shop(two_days, root, train=recipe)
+        ledger = settings.root / LEDGER  # the first day serves, as when the second day began
+        ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+        run_steps(settings, DAY_2, STEPS[2:])
+
+    return tiny_settings(built_once(tmp_path_factory, "retrained", build), train=recipe)
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """The root that `build` makes, by the first of the session's processes that asks for it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with locked(folder.with_suffix(".lock")):
+        if not (folder / "built").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder / "root")
+            (folder / "built").touch()
+    return folder / "root"
 
 
 @pytest.fixture
