@@ -37,7 +37,7 @@ def test_without_a_key_there_is_none(tmp_path: Path) -> None:
         "LOOKALIKE_ROOT": str(tmp_path),
         "LOOKALIKE_SERVE__HOST": "127.0.0.1",
         "LOOKALIKE_SERVE__PORT": "3000",
-        "LOOKALIKE_SERVE__POLL_SECONDS": "2.0",
+        "LOOKALIKE_SERVE__POLL_SECONDS": "0.25",
         "LOOKALIKE_SERVE__TIMEOUT_SECONDS": "30",
         "LOOKALIKE_SERVE__REQUEST_BURST": "200",
         "LOOKALIKE_SERVE__SAMPLE_QUERIES": "0.0",
