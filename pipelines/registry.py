@@ -1,12 +1,14 @@
 """The MLflow registered model of the shop: a version a bundle, stages and aliases.
 
 Stages are deprecated since MLflow 2.9 but are how people review and roll back; this file is the
-only one that knows them. The ledger decides, `sync` makes the registry agree with it.
+only one that asks MLflow for them, and without them all works by ledger and aliases. What they
+should be is in `pipelines/stages.py`.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,19 @@ from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
 KINDS = ("all", "held-out", "new", "wild")
-STAGES = ("None", "Staging", "Production", "Archived")
 ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registry, which is a bundle."""
+
+    number: str
+    stage: str
+    digest: str
+    ds: date
+    tags: Mapping[str, str]
 
 
 def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any]) -> str:
@@ -65,25 +77,41 @@ def version_of(settings: Settings, digest: str) -> str | None:
     return None
 
 
-def sync(settings: Settings, *, champion: str, previous: str | None) -> None:
-    """Stages and aliases as the ledger says; safe to repeat after a crash in the middle."""
-    tracker, name = client(settings), settings.registry.model
+def list_versions(settings: Settings) -> list[Version]:
+    """Of bundles, newest first."""
+    return [
+        Version(
+            number=str(found.version),
+            stage=found.current_stage,
+            digest=found.tags["bundle"],
+            ds=date.fromisoformat(found.tags["ds"]),
+            tags=dict(found.tags),
+        )
+        for found in versions(settings)
+        if "bundle" in found.tags
+    ]
+
+
+def move_stage(settings: Settings, version: str, stage: str) -> None:
     with _quiet_stages():
-        for version in versions(settings):
-            stage, number = version.current_stage, str(version.version)
-            if number == champion and stage != "Production":
-                tracker.transition_model_version_stage(name, number, "Production")
-            elif number != champion and stage == "Production":
-                tracker.transition_model_version_stage(name, number, "Archived")
-        aliases = dict(tracker.get_registered_model(name).aliases)
-        wanted = {CHAMPION: champion, PREVIOUS: previous}
-        for alias, target in wanted.items():
-            if target is None and alias in aliases:
-                tracker.delete_registered_model_alias(name, alias)
-            elif target is not None and str(aliases.get(alias)) != target:
-                tracker.set_registered_model_alias(name, alias, target)
-        if str(aliases.get(CHALLENGER)) == champion:
-            tracker.delete_registered_model_alias(name, CHALLENGER)
+        client(settings).transition_model_version_stage(settings.registry.model, version, stage)
+
+
+def note(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
+    """Beside the version, for people."""
+    for name, value in tags.items():
+        client(settings).set_model_version_tag(settings.registry.model, version, name, value)
+
+
+def point_alias(settings: Settings, wanted: Mapping[str, str | None]) -> None:
+    """Each alias to its version; None: to none."""
+    tracker, name = client(settings), settings.registry.model
+    aliases = {alias: str(v) for alias, v in tracker.get_registered_model(name).aliases.items()}
+    for alias, target in wanted.items():
+        if target is None and alias in aliases:
+            tracker.delete_registered_model_alias(name, alias)
+        elif target is not None and aliases.get(alias) != target:
+            tracker.set_registered_model_alias(name, alias, target)
 
 
 def download(settings: Settings, version: str, folder: Path) -> Path:

@@ -1,0 +1,32 @@
+"""Write down what a person answered in Airflow, or that nobody did.
+
+    python -m pipelines.decide --ds 2026-11-20 --answer Approve --who ada --why "looks good"
+
+Without `--answer` the time is over, which is a no. A decision that was made meanwhile by another
+way stays. Cost: 4 s.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from pipelines.releasable import Registered
+from pipelines.release import NOBODY, review_bundle
+from pipelines.settings import Settings, load_settings
+from pipelines.step import Outcome, Partition, Report, exit_codes, print_report, run_step
+from serving.ledger import Action, Entry
+
+ANSWERS: dict[str, Literal["approve", "reject"]] = {"Approve": "approve", "Reject": "reject"}
+
+
+def decide(settings: Settings, ds: date, answer: str | None, who: str, why: str) -> Entry:
+    """The entry in the ledger. Raises Refused as `review_bundle` does."""
+    done = Partition(settings, "register", ds).done().details
+    candidate = Registered(str(done["version"]), ds, str(done["bundle"]))
+    if answer is None:
+        return review_bundle(
+            settings, candidate, "reject", who=NOBODY,
+            why=f"no answer within {settings.review.hours:g} hours",
+        )  # fmt: skip
+    return review_bundle(settings, candidate, ANSWERS[answer], who=who, why=why or answer)
