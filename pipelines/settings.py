@@ -200,6 +200,11 @@ class Bless(Section):
     max_memory_bytes: PositiveInt | None = None  # of the server
 
 
+class Evidence(Section):
+    photos: PositiveInt = 200  # that nothing was trained on, asked of both bundles
+    items: PositiveInt = 200  # of both bundles, asked for what looks like them
+
+
 class Registry(Section):
     model: str = "lookalike"
     tracking_uri: str | None = None  # default: SQLite under the root
@@ -243,6 +248,7 @@ class Settings(BaseSettings):
     index: Index = Index()
     gate: Gate = Gate()
     bless: Bless = Bless()
+    evidence: Evidence = Evidence()
     registry: Registry = Registry()
     live: Live = Live()
     serve: Serve = Serve()
