@@ -41,6 +41,7 @@ def daily_retrain() -> None:
         step("gate", environment="serve", timeout=60 * MINUTES),
         step("bundle", environment="serve", timeout=30 * MINUTES),
         step("bless", environment="serve", timeout=30 * MINUTES),
+        step("evidence", environment="serve", timeout=60 * MINUTES),
         step("register", environment="serve", timeout=60 * MINUTES),
         step("promote", environment="serve", timeout=30 * MINUTES),
         step("prune", environment="serve", timeout=30 * MINUTES),

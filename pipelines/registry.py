@@ -17,7 +17,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from pipelines.evidence_record import PAGE, RECORD, Evidence
 from pipelines.settings import Settings
+from pipelines.step import Partition
 from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
@@ -37,10 +39,13 @@ class Version:
     tags: Mapping[str, str]
 
 
-def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any]) -> str:
+def register_bundle(
+    settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any], evidence: Evidence
+) -> str:
     """A version for the bundle, in Staging as `challenger`; the one it has already, if any.
 
-    `blessing`: what a server on it showed, see `pipelines/bless.py`.
+    `blessing`: what a server on it showed, see `pipelines/bless.py`. `evidence`: of the day's
+    step, whose files are stored with the version, also with one that is there already.
     """
     tracker, name = client(settings), settings.registry.model
     _create_model(settings)
@@ -56,7 +61,9 @@ def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict
         )
         version = str(created.version)
     with _quiet_stages():
-        if tracker.get_model_version(name, version).current_stage == "None":
+        found = tracker.get_model_version(name, version)
+        _store_evidence(settings, found, evidence)
+        if found.current_stage == "None":
             # The stage last: it says that both are done.
             tracker.set_registered_model_alias(name, CHALLENGER, version)
             tracker.transition_model_version_stage(name, version, "Staging")
@@ -143,6 +150,23 @@ def _log_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str
     tracker.log_dict(run.info.run_id, blessing, "blessing.json")
     tracker.set_terminated(run.info.run_id)
     return str(run.info.run_id)
+
+
+def _store_evidence(settings: Settings, version: ModelVersion, evidence: Evidence) -> None:
+    tracker, folder = client(settings), Partition(settings, "evidence", evidence.ds).output
+    for name in (PAGE, RECORD):
+        tracker.log_artifact(version.run_id, str(folder / name))
+    for name, value in _evident(evidence).items():
+        tracker.set_model_version_tag(version.name, version.version, name, value)
+
+
+def _evident(evidence: Evidence) -> dict[str, str]:
+    net = evidence.churn_net
+    return {
+        "evidence.churn_net": "unknown" if net is None else str(net),
+        "evidence.items": str(evidence.data.items),
+        "evidence.retrained": str(evidence.retrained),
+    }
 
 
 def _tags(ds: date, bundle: Bundle) -> dict[str, str]:

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.evidence import read_evidence
+from pipelines.evidence_record import read_evidence
 from pipelines.policy import beyond
 from pipelines.releasable import Registered
 from pipelines.release import POLICY, latest_about, review_bundle

@@ -200,6 +200,11 @@ class Bless(Section):
     max_memory_bytes: PositiveInt | None = None  # of the server
 
 
+class Evidence(Section):
+    photos: PositiveInt = 200  # that nothing was trained on, asked of both bundles
+    items: PositiveInt = 200  # of both bundles, asked for what looks like them
+
+
 class Registry(Section):
     model: str = "lookalike"
     tracking_uri: str | None = None  # default: SQLite under the root
@@ -212,7 +217,7 @@ class Review(Section):
     reviewers: tuple[str, ...] = ()  # who may review; default: whoever may run the command
     hours: PositiveFloat = 24.0  # that a person has; then it is a no
     max_churn: float = Field(0.6, ge=0, le=1)  # of the answers, net of the noise of two builds
-    max_item_change: float = Field(0.2, ge=0)  # items that came or went, as a share of those before
+    max_item_change: float = Field(0.2, ge=0)  # items that came, or went, as a share
     max_recall_drop: float = Field(0.01, ge=0, le=1)  # recall@k below the champion's
     max_leaf_drop: float = Field(0.03, ge=0, le=1)  # answers of the query's category, likewise
     max_slowdown: PositiveFloat = 2.0  # p99 of the blessing's server, as a multiple
@@ -272,6 +277,7 @@ class Settings(BaseSettings):
     index: Index = Index()
     gate: Gate = Gate()
     bless: Bless = Bless()
+    evidence: Evidence = Evidence()
     registry: Registry = Registry()
     review: Review = Review()
     rollout: Rollout = Rollout()

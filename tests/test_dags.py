@@ -123,6 +123,7 @@ def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
         "gate": task("gate", 60),
         "bundle": task("bundle", 30),
         "bless": task("bless", 30),
+        "evidence": task("evidence", 60),
         "register": task("register", 60),
         "promote": task("promote", 30),
         "prune": task("prune", 30),

@@ -62,7 +62,8 @@ def moments(seed: int) -> list[Kill]:
     rng = random.Random(seed)
     steps = ("ingest", "preprocess", "preprocess", "train", "embed", "index", "gate", "bundle")
     return [
-        Kill(step, rng.random()) for step in (*steps, "register", "promote", "localise", "bless")
+        Kill(step, rng.random())
+        for step in (*steps, "register", "promote", "localise", "bless", "evidence")
     ]
 
 

@@ -11,11 +11,14 @@ from model.errors import BadInput
 from pipelines import register
 from pipelines.bless import read_blessing
 from pipelines.bundle import bundle_digest
+from pipelines.evidence_record import read_evidence
 from pipelines.registry import download, register_bundle, sync, version_of, versions
 from pipelines.settings import Registry, Settings
 from pipelines.step import Partition
 from pipelines.tracking import client
 from serving.bundle import Bundle, verify
+
+OF_STEPS = {"serving", "evidence"}  # tags of the blessing and of the evidence
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
 
@@ -89,7 +92,8 @@ def test_a_registration_that_broke_off_is_finished(registered: Settings, alias: 
         tracker.delete_registered_model_alias("another", "challenger")
     bundle = sealed(registered, DAY_2)
     blessing = read_blessing(registered, DAY_2, bundle.digest)
-    assert register_bundle(registered, DAY_2, bundle, blessing) == "2"
+    evidence = read_evidence(registered, DAY_2, bundle.digest)
+    assert register_bundle(registered, DAY_2, bundle, blessing, evidence) == "2"
     assert stages(registered) == {"1": "Staging", "2": "Staging"}
     assert aliases(registered) == {"challenger": "2"}
 
@@ -98,7 +102,7 @@ def test_tags_and_the_table_of_a_version(two_days: Settings) -> None:
     (version,) = [v for v in versions(two_days) if v.version in (2, "2")]
     bundle = sealed(two_days, DAY_2)
     verdict = bundle.manifest["verdict"]
-    tags = {name: tag for name, tag in version.tags.items() if not name.startswith("serving.")}
+    tags = {name: tag for name, tag in version.tags.items() if name.split(".")[0] not in OF_STEPS}
     assert tags == {
         "bundle": bundle.digest,
         "ds": DAY_2.isoformat(),

@@ -16,6 +16,7 @@ from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
 from pipelines.bless import BLESSING, read_blessing
 from pipelines.bundle import bundle_digest
+from pipelines.evidence_record import read_evidence
 from pipelines.registry import register_bundle
 from pipelines.release import promote_bundle, roll_back, served
 from pipelines.settings import Registry, Settings
@@ -56,7 +57,8 @@ def third_bundle(settings: Settings, *, ds: date = DAY_2) -> str:
         settings, "bless", ds, inputs={"bundle": digest},
         body=lambda to: write(to / BLESSING, blessing),
     )  # fmt: skip
-    assert register_bundle(settings, ds, verify(placed, digest), blessing) == "3"
+    evidence = read_evidence(settings, DAY_2, bundle.digest)
+    assert register_bundle(settings, ds, verify(placed, digest), blessing, evidence) == "3"
     return digest
 
 

@@ -26,6 +26,7 @@ from pipelines.importers import import_feed
 from pipelines.sample import write_sample
 from pipelines.settings import (
     Bless,
+    Evidence,
     Gate,
     Index,
     Localise,
@@ -56,6 +57,7 @@ def tiny_settings(root: Path, **given: Any) -> Settings:
         # Four photos of each leaf teach no network: its answers are as good as drawn.
         "gate": Gate(min_leaf_lift=0),
         "bless": Bless(items=20, photos=5),
+        "evidence": Evidence(items=20, photos=20),
     }
     return Settings(root=root, **{**sections, **given})
 
