@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from model.errors import BadImage
 from pipelines.answer_row import Shown
-from pipelines.bless import SPARE, _unseen
 from pipelines.catalogue import read_catalogue
 from pipelines.evidence_record import AnswerFacts
+from pipelines.golden import SPARE, unseen
 from pipelines.progress import progress
 from pipelines.settings import Settings
 from serving.bundle import Bundle
@@ -59,7 +59,7 @@ Answers = dict[Query, Given]
 def drawn_photos(settings: Settings, ds: date) -> list[Query]:
     """More than are asked, as some cannot be read; those from the wild first."""
     items = read_catalogue(settings, ds).items
-    return [_query("photos", row) for row in _unseen(items, SPARE * settings.evidence.photos)]
+    return [_query("photos", row) for row in unseen(items, SPARE * settings.evidence.photos)]
 
 
 def drawn_items(settings: Settings, now: pa.Table, was: pa.Table) -> list[Query]:

@@ -3,6 +3,8 @@
 from pipelines.evidence_record import Evidence
 from pipelines.settings import Review
 
+UNNOTICED_MS = 20.0  # by which any answer may become slower
+
 
 def beyond(evidence: Evidence, bounds: Review) -> list[str]:
     """Sentences, each with the figure and its bound; none for the first bundle of a shop."""
@@ -30,7 +32,9 @@ def beyond(evidence: Evidence, bounds: Review) -> list[str]:
     former = evidence.champion_serving
     for kind, p99 in evidence.serving.p99_ms.items():
         before = None if former is None else former.p99_ms.get(kind)
-        if p99 is not None and before is not None and p99 > bounds.max_slowdown * before:
+        if p99 is None or before is None:
+            continue
+        if p99 > max(bounds.max_slowdown * before, before + UNNOTICED_MS):
             found.append(
                 f"p99 of {kind} is {p99:g} ms, above {bounds.max_slowdown:g} times the "
                 f"champion's {before:g} ms"

@@ -14,7 +14,9 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.bundle import bundle_digest
+from pipelines.releasable import Registered
 from pipelines.release import latest_about, served
+from pipelines.rollout import UnderWay, roll_out
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, run_step
 from serving.ledger import ROLLS_OUT, Entry, read_ledger
@@ -42,10 +44,9 @@ def _promote(settings: Settings, digest: str, latest: Entry | None, folder: Path
     if latest is None:
         details |= {"promoted": False, "why": "waits for a review"}
     elif latest.action == "approve" or latest.action in ROLLS_OUT:
-        from pipelines.rollout import UnderWay, roll_out
-
+        candidate = Registered(latest.version, latest.ds, digest)
         try:
-            way = roll_out(settings, latest)
+            way = roll_out(settings, candidate)
         except UnderWay:
             details |= {"promoted": False, "why": "another process carries the rollout"}
         else:

@@ -78,7 +78,7 @@ def try_beside(
     """
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
-        approval = _approval(entries, candidate)
+        approval = approval_of(entries, candidate)
         beside = standing(reversed(entries)).candidate
         if beside is not None and beside.bundle != candidate.digest:
             raise Refused(
@@ -104,7 +104,7 @@ def promote_bundle(settings: Settings, candidate: Registered, *, who: str, why: 
         entries = read_ledger(settings.root)
         current = standing(reversed(entries)).champion
         if current is None or current.bundle != candidate.digest:
-            _approval(entries, candidate)
+            approval_of(entries, candidate)
             bundle = check(settings, candidate, entries)
             try_out(bundle)
             verdict = verdict_of(bundle)
@@ -190,8 +190,8 @@ def may_review(settings: Settings, who: str) -> None:
         )
 
 
-def _approval(entries: Sequence[Entry], candidate: Registered) -> Entry:
-    """Raises Refused where the last review is none, or a no."""
+def approval_of(entries: Sequence[Entry], candidate: Registered) -> Entry:
+    """The yes of its last review. Raises Refused where there is none, or a no since."""
     latest = latest_about(entries, candidate.digest)
     reviews = [e for e in entries if e.bundle == candidate.digest and e.action in REVIEWS]
     if latest is None or not reviews:

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.evidence_record import read_evidence
+from pipelines.evidence_record import PAGE, read_evidence
 from pipelines.policy import beyond
 from pipelines.releasable import Registered
 from pipelines.release import POLICY, latest_about, review_bundle
@@ -49,6 +49,7 @@ def _review(settings: Settings, candidate: Registered, folder: Path) -> Outcome:
         reasons = ["review.by is `person`", *reasons]
     details: dict[str, Any] = {"bundle": candidate.digest, "version": candidate.version}
     details |= {"reviewers": list(settings.review.reviewers), "hours": settings.review.hours}
+    details["page"] = str(Partition(settings, "evidence", candidate.ds).output / PAGE)
     if latest is None and reasons:
         details |= {"decision": ASK, "who": None, "why": "; ".join(reasons)}
     else:

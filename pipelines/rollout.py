@@ -14,9 +14,10 @@ from typing import Literal
 import structlog
 
 from model.errors import Refused
-from pipelines.releasable import Registered, registered
+from pipelines.releasable import Registered
 from pipelines.release import (
     abort,
+    approval_of,
     latest_about,
     promote_bundle,
     roll_back,
@@ -36,7 +37,7 @@ Part = Literal["shadow", "canary"]
 log = structlog.get_logger()
 
 
-class UnderWay(Exception):
+class UnderWay(Refused):
     """Another process carries a rollout."""
 
 
@@ -50,20 +51,17 @@ class Way:
     silent: tuple[str, ...]  # replicas that do not answer
 
 
-def roll_out(settings: Settings, approval: Entry) -> Way:
-    """From wherever the bundle stands to Production.
+def roll_out(settings: Settings, candidate: Registered) -> Way:
+    """From wherever an approved bundle stands to Production.
 
     Raises Refused where it is aborted on the way, by its figures or by a person, UnderWay while
     another process does this, OSError where none of the named replicas answers.
     """
-    candidate = registered(settings, approval.ds, approval.bundle)
     with _alone(settings.root / "locks" / LOCK):
-        parts = [
-            f"{part}: {opinion.why}"
-            for part, opinion in _try_parts(settings, candidate)
-        ]  # fmt: skip
-        why = "; ".join([f"approved: {approval.why}", *parts])
         former = read_standing(settings.root).champion
+        approval = approval_of(read_ledger(settings.root), candidate)
+        parts = [f"{part} {opinion.why}" for part, opinion in _try_parts(settings, candidate)]
+        why = "; ".join([approval.why, *parts])
         entry = promote_bundle(settings, candidate, who=approval.who, why=why)
         replicas = _confirmed(settings, candidate, former)
     return Way(
@@ -161,16 +159,14 @@ def _champion_version(settings: Settings) -> str:
 def _wait_for(
     settings: Settings, candidate: Registered, what: str, there: Callable[[Replica], bool]
 ) -> list[Replica]:
-    """Until all replicas that answer say so. Raises Refused, the candidate out, where one cannot."""
+    """Until all replicas that answer say so. Raises Refused, the candidate out, if one cannot."""
     end = time.monotonic() + settings.rollout.load_seconds
     while True:
         replicas = ask_replicas(settings)
         refusal = next(filter(None, (each.refusal(candidate.digest) for each in replicas)), None)
         late = [each.url for each in replicas if each.told is not None and not there(each)]
         if refusal is None and late and time.monotonic() > end:
-            refusal = (
-                f"{', '.join(late)} did not {what} within {settings.rollout.load_seconds:g} s"
-            )
+            refusal = f"{', '.join(late)} did not {what} within {settings.rollout.load_seconds:g} s"
         if refusal is not None:
             raise _aborted(settings, candidate, refusal)
         if not late:
@@ -216,5 +212,8 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UnderWay from None
+            raise UnderWay(
+                "Another process carries a rollout. Expected one at a time. `lookalike status` "
+                "says how far it is; `lookalike rollback` ends it."
+            ) from None
         yield

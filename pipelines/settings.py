@@ -218,9 +218,9 @@ class Review(Section):
     hours: PositiveFloat = 24.0  # that a person has; then it is a no
     max_churn: float = Field(0.6, ge=0, le=1)  # of the answers, net of the noise of two builds
     max_item_change: float = Field(0.2, ge=0)  # items that came, or went, as a share
-    max_recall_drop: float = Field(0.01, ge=0, le=1)  # recall@k below the champion's
+    max_recall_drop: float = Field(0.02, ge=0, le=1)  # recall@k below the champion's
     max_leaf_drop: float = Field(0.03, ge=0, le=1)  # answers of the query's category, likewise
-    max_slowdown: PositiveFloat = 2.0  # p99 of the blessing's server, as a multiple
+    max_slowdown: PositiveFloat = 3.0  # p99 of the blessing's server, as a multiple
 
 
 class Rollout(Section):

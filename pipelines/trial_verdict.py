@@ -44,18 +44,18 @@ def _faults(found: Comparison, bounds: Rollout) -> list[str]:
     usual = _share(champion.empty + champion.unknown, champion.asked)
     if nothing > usual + bounds.max_empty:
         faults.append(f"{nothing:.1%} of the queries found nothing, {usual:.1%} of the champion's")
-    if found.overlap is not None and found.compared >= bounds.min_queries:
-        if found.overlap < bounds.min_overlap:
-            faults.append(
-                f"{found.overlap:.3f} of the champion's answers are given too, "
-                f"{bounds.min_overlap:g} are needed"
-            )
-    if own.p99_ms is not None and champion.p99_ms is not None:
-        if own.p99_ms > bounds.max_slowdown * champion.p99_ms:
-            faults.append(
-                f"p99 {own.p99_ms:.1f} ms, {champion.p99_ms:.1f} ms of the champion; at most "
-                f"{bounds.max_slowdown:g} times as long is allowed"
-            )
+    few = found.compared < bounds.min_queries
+    if found.overlap is not None and not few and found.overlap < bounds.min_overlap:
+        faults.append(
+            f"{found.overlap:.3f} of the champion's answers are given too, "
+            f"{bounds.min_overlap:g} are needed"
+        )
+    times = own.p99_ms, champion.p99_ms
+    if times[0] is not None and times[1] is not None and times[0] > bounds.max_slowdown * times[1]:
+        faults.append(
+            f"p99 {times[0]:.1f} ms, {times[1]:.1f} ms of the champion; at most "
+            f"{bounds.max_slowdown:g} times as long is allowed"
+        )
     return faults
 
 

@@ -14,7 +14,8 @@ from model.errors import Damaged, Refused
 from pipelines.bless import BLESSING, read_blessing, run
 from pipelines.bundle import bundle_digest
 from pipelines.registry import versions
-from pipelines.release import promote_bundle
+from pipelines.releasable import registered
+from pipelines.release import review_bundle
 from pipelines.settings import Bless, Settings
 from pipelines.step import Partition
 from serving.ledger import read_ledger
@@ -55,8 +56,9 @@ def test_a_bundle_that_is_too_slow_is_refused_and_goes_no_further(shop_copy: Cop
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
         read_blessing(settings, DAY_1, digest)
     (settings.root / "ledger.jsonl").unlink()
+    candidate = registered(settings, DAY_1, digest)
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
-        promote_bundle(settings, DAY_1, digest, who="me", why="now")
+        review_bundle(settings, candidate, "approve", who="me", why="now")
     assert read_ledger(settings.root) == []
 
 
@@ -83,11 +85,12 @@ def test_nothing_is_promoted_without_it(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     digest = bundle_digest(settings, DAY_2)
     ledger = settings.root / "ledger.jsonl"
-    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])  # day 1 serves
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))  # day 1
     forget(settings, DAY_2, "bless")
+    candidate = registered(settings, DAY_2, digest)
     with pytest.raises(Refused, match=rf"^No server has blessed bundle {digest}\. Expected golden"):
-        promote_bundle(settings, DAY_2, digest, who="me", why="now")
-    assert [entry.ds for entry in read_ledger(settings.root)] == [DAY_1]
+        review_bundle(settings, candidate, "approve", who="me", why="now")
+    assert [entry.ds for entry in read_ledger(settings.root)] == [DAY_1] * 2
 
 
 def test_a_damaged_bundle_is_not_asked(shop_copy: CopyShop) -> None:

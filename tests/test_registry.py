@@ -12,7 +12,7 @@ from pipelines import register
 from pipelines.bless import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import read_evidence
-from pipelines.registry import download, register_bundle, sync, version_of, versions
+from pipelines.registry import download, register_bundle, version_of, versions
 from pipelines.settings import Registry, Settings
 from pipelines.step import Partition
 from pipelines.tracking import client
@@ -146,15 +146,3 @@ def test_a_version_can_be_fetched_from_the_artefacts(shop: Settings, tmp_path: P
     bundle = sealed(shop, DAY_1)
     found = verify(download(shop, "1", tmp_path), bundle.digest)
     assert found.manifest == bundle.manifest
-
-
-def test_sync_may_be_repeated(two_days_copy: CopyShop) -> None:
-    settings = two_days_copy()
-    for _ in range(2):
-        sync(settings, champion="1", previous=None)
-        assert stages(settings) == {"1": "Production", "2": "Archived"}
-        assert aliases(settings) == {"champion": "1"}
-    for _ in range(2):
-        sync(settings, champion="2", previous="1")
-        assert stages(settings) == {"1": "Archived", "2": "Production"}
-        assert aliases(settings) == {"champion": "2", "previous": "1"}
