@@ -51,6 +51,11 @@ class Changed:
     was: tuple[Shown, ...]  # by where their photos are
     now: tuple[Shown, ...]
 
+    @property
+    def rows(self) -> tuple[tuple[Shown, ...], tuple[Shown, ...]]:
+        """The champion's answers, and the candidate's."""
+        return self.was, self.now
+
 
 Given = Mapping[str, Shown]  # answers by `item_id`, best first
 Answers = dict[Query, Given]

@@ -30,7 +30,7 @@ def data_facts(settings: Settings, ds: date, now: Bundle, was: Bundle | None) ->
     if was is None:
         return DataFacts(items=len(items), categories_unlearned=tuple(sorted(unlearned)))
     former = items_of(was)
-    pair = Pair.of(items, former)
+    pair = Pair.of(items.select(SHOWN), former.select(SHOWN))
     categories, formerly = _words(items["category"]), _words(former["category"])
     moved = now.taxonomy.moved
     return DataFacts(

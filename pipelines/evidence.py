@@ -161,7 +161,7 @@ def _record(
 
 def _photos(changed: Sequence[Changed]) -> list[str]:
     """Where all photos are that are shown."""
-    rows = [shown.key for each in changed for shown in (*each.was, *each.now)]
+    rows = [shown.key for each in changed for row in each.rows for shown in row]
     return [*(each.query.image for each in changed), *rows]
 
 

@@ -111,14 +111,13 @@ def _what(evidence: Evidence) -> str:
 def _figures(evidence: Evidence) -> str:
     answers, serving, former = evidence.answers, evidence.serving, evidence.champion_serving
     asked = sum(answers.asked.values())
-    unasked = "there is nothing to compare with"
     figures = [
         (
             "answers that stay",
             DASH if answers.overlap is None else f"{answers.overlap:.1%}",
             f"{answers.queries_changed:,} of {_counted(asked, 'query')} changed"
             if asked
-            else unasked,
+            else "nothing to compare with",
         ),
         ("recall", _figure(evidence.recall), _champion(_figure(evidence.champion_recall))),
         (
@@ -140,7 +139,7 @@ def _figures(evidence: Evidence) -> str:
 
 
 def _champion(figure: str) -> str:
-    return "no figure to compare with" if figure == DASH else f"{figure} with what serves now"
+    return "nothing to compare with" if figure == DASH else f"{figure} with what serves now"
 
 
 def _gate(verdict: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
@@ -268,7 +267,7 @@ def _decisions(decisions: Sequence[Entry], digest: str) -> str:
         f"<tr><th scope='row'><time datetime='{entry.at.isoformat()}'>"
         f"{entry.at:%Y-%m-%d %H:%M} UTC</time></th>"
         f"<td>{_did(entry, digest)}</td><td>{escape(entry.who)}</td>"
-        f"<td class='why'>{escape(entry.why)}</td></tr>\n"
+        f"<td>{escape(entry.why)}</td></tr>\n"
         for entry in decisions
     )
     return f"""<section>

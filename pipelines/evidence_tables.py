@@ -85,6 +85,8 @@ def taxonomy_section(data: DataFacts) -> str:
         for name, some in lists
         if some
     )
+    if not parts and data.champion_items is None:
+        return ""
     body = f'<dl class="paths">\n{parts}</dl>' if parts else '<p class="note">As they were.</p>'
     return f"<section>\n<h2>Categories</h2>\n{body}\n</section>\n"
 
