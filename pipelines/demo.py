@@ -11,8 +11,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from typing import Any
 from urllib.parse import quote
@@ -62,8 +60,12 @@ def main() -> None:
         _run_airflow(settings, day)
         _show_steps(settings, day)
         _show_gate(settings, day)
-        with _server(settings) as url:
-            _show_queries(settings, day, url)
+        make_operator_key(settings.root)
+        with server_process(
+            server_environment(settings), settings.serve.host, settings.serve.port,
+            settings.root / "serve.log", seconds=START_SECONDS,
+        ) as server:  # fmt: skip
+            _show_queries(settings, day, server.url)
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. See it live: [bold]make up[/], then open\n"
         f"  search   http://127.0.0.1:{settings.serve.port}\n"
@@ -171,16 +173,6 @@ def _show_gate(settings: Settings, day: date) -> None:
         f"A wild photo finds its own: {found or 'nothing to ask'}. "
         f"One search: p50 {verdict['latency_ms']['p50']} ms, p99 {verdict['latency_ms']['p99']} ms."
     )
-
-
-@contextmanager
-def _server(settings: Settings) -> Iterator[str]:
-    make_operator_key(settings.root)
-    with server_process(
-        server_environment(settings), settings.serve.host, settings.serve.port,
-        settings.root / "serve.log", seconds=START_SECONDS,
-    ) as url:  # fmt: skip
-        yield url
 
 
 def _show_queries(settings: Settings, day: date, url: str) -> None:

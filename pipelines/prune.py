@@ -9,8 +9,8 @@ Last of the day. A change goes when all of this holds:
     no catalogue within KEPT_FOR took it in: a feed that still had an older word would win again
 
 So a rollback to any of these bundles finds nothing missing. Photos go with the last change, the
-last catalogue and the last bundle that has them. Cost: below 1 s, and 2 s to import MLflow once
-there is a live store.
+last catalogue and the last bundle that has them. Cost: 1 s, and 2 s to import SQLAlchemy once there
+is a live store.
 """
 
 import json
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from model.errors import Damaged
 from pipelines.catalogue import COUNTED
+from pipelines.release import LOCK, served
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, locked, run_step
 from serving.bundle import LIVE_SEQUENCE, MANIFEST
@@ -40,8 +41,6 @@ def run(settings: Settings, ds: date) -> Report:
     """Once for each day and newest change that all the bundles have."""
     if not settings.live_place.exists:
         return run_step(settings, "prune", ds, inputs={"sequence": "0"}, body=_nothing)
-    from pipelines.release import LOCK  # MLflow takes seconds to import
-
     with locked(settings.root / "locks" / LOCK):  # no bundle comes to serve meanwhile
         sequence = taken_in(settings, ds)
         return run_step(
@@ -55,8 +54,6 @@ def run(settings: Settings, ds: date) -> Report:
 
 def taken_in(settings: Settings, ds: date) -> int:
     """The newest change that all bundles have which may serve again; 0 where one is not here."""
-    from pipelines.release import served
-
     entries = read_ledger(settings.root)
     beside = standing(reversed(entries)).candidate
     digests = {entry.bundle for entry in (*served(entries)[-2:], *([beside] if beside else []))}
@@ -84,7 +81,7 @@ def _nothing(folder: Path) -> Outcome:
 
 
 def _prune(settings: Settings, ds: date, sequence: int, folder: Path) -> Outcome:
-    from serving.live_store import LiveStore
+    from serving.live_store import LiveStore  # SQLAlchemy takes seconds to import
 
     counted, first = counted_since(settings, ds), _first(ds)
 

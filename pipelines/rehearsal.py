@@ -85,9 +85,9 @@ def rehearse(settings: Settings, root: Path, golden: dict[str, list[Golden]]) ->
     with server_process(
         environment, "127.0.0.1", free_port(), root / "server.log",
         seconds=settings.bless.max_load_seconds,
-    ) as url:  # fmt: skip
+    ) as server:  # fmt: skip
         load_seconds = time.monotonic() - started
-        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
             told = {kind: _all(client, some, CLIENTS[kind]) for kind, some in golden.items()}
             memory = _memory(client.get("/metrics").text)
     times = {kind: [each.milliseconds for each in some] for kind, some in told.items()}

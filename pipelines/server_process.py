@@ -1,7 +1,7 @@
 """A server in a process of its own, as `lookalike serve` starts it, for as long as it is asked.
 
-with server_process(environment, "127.0.0.1", free_port(), log, seconds=60) as url:
-    httpx.get(f"{url}/v1/bundle")
+with server_process(environment, "127.0.0.1", free_port(), log, seconds=60) as server:
+    httpx.get(f"{server.url}/v1/bundle")
 """
 
 import ctypes
@@ -11,24 +11,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from model.errors import LookalikeError
 
+OURS = (sys.executable, "-m", "bentoml", "serve", "serving.service:Lookalike")
 END_SECONDS = 20
 TAIL = 3000  # characters of the log that an error shows
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-def server_command(host: str, port: int) -> list[str]:
-    return [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:Lookalike",
-        "--host", host, "--port", str(port),
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Server:
+    """One that answers."""
+
+    url: str
+    pid: int
+
+
+def server_command(host: str, port: int, command: Sequence[str] = OURS) -> list[str]:
+    return [*command, "--host", host, "--port", str(port)]
 
 
 def free_port() -> int:
@@ -39,16 +46,23 @@ def free_port() -> int:
 
 @contextmanager
 def server_process(
-    environment: Mapping[str, str], host: str, port: int, log: Path, *, seconds: float
-) -> Iterator[str]:
-    """Its URL, once it is ready. Raises LookalikeError where it is not within `seconds`.
+    environment: Mapping[str, str],
+    host: str,
+    port: int,
+    log: Path,
+    *,
+    seconds: float,
+    command: Sequence[str] = OURS,
+) -> Iterator[Server]:
+    """The server, once it is ready. Raises LookalikeError where it is not within `seconds`.
 
-    It ends with the block, and with this process, be that killed.
+    It has no other settings than those of `environment`, runs on the cores of the thread that
+    starts it, and ends with the block, and with this process, be that killed.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(host, port),
-            env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", **environment},
+            server_command(host, port, command),
+            env={**_not_ours(os.environ), "BENTOML_DO_NOT_TRACK": "True", **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -64,7 +78,7 @@ def server_process(
                     f"The end of {log}:\n{log.read_text(errors='replace')[-TAIL:]}"
                 )
             time.sleep(0.1)
-        yield url
+        yield Server(url, process.pid)
     finally:
         process.terminate()
         try:
@@ -72,6 +86,15 @@ def server_process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _not_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """What this process was told to do is not what the server is: it may be another root's."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.upper().startswith("LOOKALIKE_")
+    }
 
 
 def _end_with_parent() -> None:

@@ -181,7 +181,7 @@ def exit_codes() -> Iterator[None]:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         raise SystemExit(code) from error
     except Exception as error:
-        # By name: importing MLflow for its exception would cost every step two seconds.
+        # By name: importing MLflow for its exception would cost every step five seconds.
         if not type(error).__module__.startswith("mlflow."):
             raise
         sys.stderr.write(f"The registry failed: {error}\n")

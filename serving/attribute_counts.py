@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 NAMES = 24  # that are shown, those of most items first
 VALUES = 50  # of each that are shown, the commonest first
 MAX_VALUES = 2000  # of a name; one with more of them says what each item is, not what it is like
-
-
 PAIRS = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 
 

@@ -18,11 +18,12 @@ from model.pixels import Box
 from serving import limits
 from serving.batches import Batches, Closed, Overloaded, TooLate
 from serving.embedder import Probabilities
-from serving.engine import Ask, Engine, Found, Look, Stopwatch
+from serving.engine import Ask, Engine, Found, Look
 from serving.index import Vectors
 from serving.metrics import Metrics
 from serving.rejected import unavailable
 from serving.selection import Wanted
+from serving.stopwatch import Stopwatch
 
 Made = TypeVar("Made")
 Seen = tuple[Vectors, Probabilities]  # [d] and [leaves]

@@ -29,6 +29,7 @@ from serving.live_index import LiveIndex
 from serving.localiser import Localiser
 from serving.selection import Wanted, choose
 from serving.shown import answer
+from serving.stopwatch import Stopwatch
 
 FETCHED_PER_RESULT = 5  # candidates, where not every near one is shown
 WIDER = 4  # times as many where that is too few
@@ -90,18 +91,6 @@ class Answer:
     searched: Searched | None = None  # None: the query was no photo
 
 
-class Stopwatch:
-    """Seconds of one stage after another."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.laps[stage], self._last = now - self._last, now
-
-
 class Engine:
     """A loaded bundle. Safe to call from several threads while one of them changes items."""
 
@@ -159,7 +148,10 @@ class Engine:
         )
 
     def see(self, image: bytes, wanted: Wanted, box: Box | Literal["whole"] | None = None) -> Seen:
-        """The same by rows. Raises BadImage as `look` does."""
+        """What was looked at and found for a photo: rows and scores, which `hits` turns into items.
+
+        Raises BadImage as `look` does.
+        """
         watch = Stopwatch()
         look = self.look(image, box)
         watch.lap("decode")

@@ -8,7 +8,6 @@ The logs of its tasks are its standard output.
 """
 
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -63,9 +62,3 @@ class Airflow:
         with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as db:
             rows = {task: (state, tries) for task, state, tries in db.execute(OF_THE_LAST_RUN)}
         return {step: rows[step] for step in STEPS}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from real_airflow import BIN, DAG, Airflow, free_port
+from real_airflow import BIN, DAG, Airflow
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2
 
+from pipelines.server_process import free_port
 from pipelines.settings import Settings
 from pipelines.step import STEPS, Partition
 from serving.ledger import champion, read_ledger

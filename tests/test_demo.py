@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from real_airflow import free_port
 from tiny_shop import DAY_1, DAY_2, HERE
 
 from pipelines.sample import write_sample
+from pipelines.server_process import free_port
 from pipelines.step import STEPS
 from serving.ledger import read_ledger
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from real_airflow import free_port
 
+from pipelines.server_process import free_port
 from pipelines.settings import Settings
 from pipelines.step import digest_of
 

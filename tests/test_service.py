@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 from tiny_bundle import (
-    BENTOML,
     Service,
     add_bundle,
     bentoml_environment,
@@ -19,6 +18,8 @@ from tiny_bundle import (
     make_root,
     promote,
 )
+
+from pipelines.server_process import server_command
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +151,8 @@ def test_without_what_it_needs_it_says_so_and_ends(
     environment = bentoml_environment(tmp_path)
     del environment[variable]
     ended = subprocess.run(
-        [*BENTOML, "serve", "serving.service:Lookalike", "--port", "1"],
-        cwd=Path(__file__).parents[1],
-        env=environment,
+        server_command("127.0.0.1", 1),
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +14,11 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2
 
 from pipelines.bundle import bundle_digest
+from pipelines.server_process import free_port
 from pipelines.settings import Serve, Settings
 from pipelines.status import status
 from pipelines.step import Partition
 from serving.ledger import read_ledger
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -17,14 +17,9 @@ nearest leaf mean. The last fifth of the items is not in the ScaNN index, as new
 
 import io
 import json
-import os
 import random
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +28,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import httpx
 import numpy as np
 import onnx
 import pyarrow as pa
@@ -43,6 +37,7 @@ from PIL import Image, ImageDraw
 from starlette.types import ASGIApp
 
 from model.pixels import PixelSpec, to_pixels
+from pipelines.server_process import free_port, server_process
 from serving import bundle as bundles
 from serving.champion import Champion
 from serving.connection import Connection
@@ -55,7 +50,7 @@ from serving.shown import with_heads
 
 OPERATOR, OPERATOR_SECRET = "ada", secrets.token_urlsafe(32)
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR_SECRET}"}
-BENTOML = (sys.executable, "-m", "bentoml")
+START_SECONDS = 60
 SIDE = 32
 GRID = 4
 DIMENSIONS = 16
@@ -233,51 +228,22 @@ class Service:
 
 
 @contextmanager
-def bentoml_service(root: Path, until: str = "/readyz") -> Iterator[Service]:
-    """`bentoml serve` over `root` at a free port; yields once it answers `until` with 200."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def bentoml_service(root: Path) -> Iterator[Service]:
+    """`bentoml serve` over `root` at a free port; yields once it is ready."""
     log = root / "bentoml.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*BENTOML, "serve", "serving.service:Lookalike", "--port", str(port)],
-            cwd=Path(__file__).parents[1],
-            env=bentoml_environment(root),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        service = Service(f"http://127.0.0.1:{port}", process.pid, log)
-        try:
-            _wait(service.url + until, process, log)
-            yield service
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+    address = ("127.0.0.1", free_port())
+    with server_process(bentoml_environment(root), *address, log, seconds=START_SECONDS) as server:
+        yield Service(server.url, server.pid, log)
 
 
 def bentoml_environment(root: Path) -> dict[str, str]:
-    """No telemetry, a home of its own, and none of this shell's settings of ours."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
-    return inherited | {
+    """No telemetry, a home of its own, and our settings."""
+    return {
         "LOOKALIKE_ROOT": str(root),
         "LOOKALIKE_SERVE__OPERATOR_KEYS": f"{OPERATOR}:{OPERATOR_SECRET}",
         "BENTOML_HOME": str(root / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            httpx.get(url).raise_for_status()
-        except httpx.HTTPError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(log.read_text()) from None
-            time.sleep(0.1)
-        else:
-            return
 
 
 def draw_photo(number: int, size: int = 240) -> bytes:

@@ -18,11 +18,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from pipelines.server_process import OURS
 from tests.bench.big_bundle import big_root, item_ids
 from tests.bench.figures import Row, quick, write
 from tests.bench.load import Answers, get, offered
 from tests.bench.serve import size
-from tests.bench.servers import OURS, Server, serving, two_cores
+from tests.bench.servers import Server, serving, two_cores
 from tests.tiny_bundle import AS_OPERATOR, draw_photo
 
 LISTED, ASKED = 12.0, 500.0  # a second

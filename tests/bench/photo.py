@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from model.errors import BadImage
+from pipelines.server_process import OURS
 from serving.bundle import verify
 from serving.engine import Ask, Engine
 from serving.ledger import champion
@@ -27,7 +28,7 @@ from serving.limits import EMBED_BATCH
 from serving.selection import Wanted
 from tests.bench.figures import Row, interleaved, median, quick, write
 from tests.bench.load import post, saturated
-from tests.bench.servers import OURS, serving
+from tests.bench.servers import serving
 
 ROOT = Path(os.environ.get("SHOP", "build/demo"))
 CORES, CLIENTS = 2, 16

@@ -23,11 +23,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.airflow import program
+from pipelines.server_process import OURS
 from pipelines.settings import Settings, load_settings
 from serving.ledger import Entry, champion, read_ledger
 from tests.bench.figures import Row, median, quick, write
 from tests.bench.load import Answers, get, offered
-from tests.bench.servers import OURS, Server, serving, two_cores
+from tests.bench.servers import Server, serving, two_cores
 from tests.tiny_shop import copy_shop
 
 ROOT = Path(os.environ.get("SHOP", "build/demo"))

@@ -15,10 +15,11 @@ from functools import partial
 
 import numpy as np
 
+from pipelines.server_process import OURS
 from tests.bench.big_bundle import big_root, item_ids
 from tests.bench.figures import Row, interleaved, median, quick, write
 from tests.bench.load import Answers, get, offered, post, saturated
-from tests.bench.servers import BARE, BENTO_API, OURS, Server, serving, two_cores
+from tests.bench.servers import BARE, BENTO_API, Server, serving, two_cores
 
 CLIENTS = 64
 RATE, MOST_MS = 2000.0, 10.0

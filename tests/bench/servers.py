@@ -1,22 +1,18 @@
 """Real servers for benchmarks, each on cores of its own."""
 
 import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
-from tests.tiny_bundle import BENTOML, bentoml_environment
+from pipelines.server_process import OURS, free_port, server_process
+from tests.tiny_bundle import bentoml_environment
 
-OURS = (*BENTOML, "serve", "serving.service:Lookalike")
-BENTO_API = (*BENTOML, "serve", "tests.bench.bento_api:Similar")
+BENTO_API = (*OURS[:-1], "tests.bench.bento_api:Similar")
 BARE = (sys.executable, "-m", "tests.bench.bare_uvicorn")
 PATIENCE = 300  # seconds until a server with a large bundle is ready
 
@@ -44,29 +40,28 @@ class Server:
 
 
 @contextmanager
-def serving(
-    command: Sequence[str], root: Path, cores: set[int], *, ready: str = "/readyz"
-) -> Iterator[Server]:
+def serving(command: Sequence[str], root: Path, cores: set[int]) -> Iterator[Server]:
     """The command with `--port`, once it answers; its processes run on `cores`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = root / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)],
-            env=bentoml_environment(root),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-        server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
-        try:
-            _wait(server.url + ready, process, log)
-            yield server
-        finally:
-            process.terminate()
-            process.wait(60)
+    address = ("127.0.0.1", free_port(), root / "server.log")
+    with ExitStack() as stack:
+        with running_on(cores):
+            process = stack.enter_context(
+                server_process(
+                    bentoml_environment(root), *address, seconds=PATIENCE, command=command
+                )
+            )
+        yield Server(process.url, psutil.Process(process.pid))
+
+
+@contextmanager
+def running_on(cores: set[int]) -> Iterator[None]:
+    """This thread, and what it starts, on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _anonymous(pid: int) -> int:
@@ -81,17 +76,3 @@ def two_cores() -> tuple[set[int], set[int]]:
     if len(cores) < 2:
         raise SystemExit("A server and its load need a core each. Found one.")
     return {cores[0]}, {cores[1]}
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            httpx.get(url, timeout=5).raise_for_status()
-        except httpx.HTTPError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                end = log.read_text()[-3000:]
-                raise SystemExit(f"The server did not come up:\n{end}") from None
-            time.sleep(0.2)
-        else:
-            return

@@ -20,11 +20,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from pipelines.server_process import OURS
 from serving.ledger import champion
 from tests.bench.big_bundle import big_bundle, big_root, item_ids
 from tests.bench.figures import Row, quick, write
 from tests.bench.load import Answers, get, offered
-from tests.bench.servers import OURS, Server, serving, two_cores
+from tests.bench.servers import Server, serving, two_cores
 from tests.tiny_bundle import promote
 
 RATE = 200.0

@@ -1,14 +1,13 @@
 """Past the router: the same answers, errors and counts as on the way through it."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
-from tiny_bundle import AWKWARD_IDS, make_root, serve_settings, site
+from tiny_bundle import AWKWARD_IDS, serve_settings
 
 from serving.champion import Champion
 from serving.routes import create_app
@@ -16,17 +15,6 @@ from serving.routes import create_app
 SHORT, BY_ROUTER = "/v1/items/item-008/similar", "?k=12"
 KNOWN = (*AWKWARD_IDS.values(), "item-008")
 CHANGING = ("server-timing", "content-length", "x-lookalike-index-age", "date")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_root(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    with site(root) as url:
-        yield url
 
 
 def told(answer: httpx.Response) -> tuple[int, dict[str, str], dict[str, Any]]:

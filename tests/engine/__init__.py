@@ -1,0 +1,1 @@
+"""The engine: one bundle, asked by photo, by item or by vector."""
