@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.errors import Refused
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.evidence_record import DataFacts, Serving, Shift, StepCost
 from pipelines.index import read_arrow
 from pipelines.settings import Settings
@@ -81,7 +81,7 @@ class Pair:
 
 def serving_facts(settings: Settings, ds: date, digest: str) -> Serving:
     """Raises Refused where no server has blessed this bundle."""
-    record = read_blessing(settings, ds, digest)
+    record = read_blessing(settings, digest)
     return Serving(**{name: record[name] for name in Serving.model_fields})
 
 

@@ -15,49 +15,48 @@ from pathlib import Path
 
 from pipelines.bundle import bundle_digest
 from pipelines.releasable import Registered
-from pipelines.release import latest_about, served
-from pipelines.rollout import UnderWay, roll_out
+from pipelines.release import REVIEWS, latest_about
+from pipelines.rollout import roll_out
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, run_step
-from serving.ledger import ROLLS_OUT, Entry, read_ledger
+from serving.ledger import ROLLS_OUT, read_ledger, read_standing
 
 DECISION = "decision.json"
 
 
 def run(settings: Settings, ds: date) -> Report:
-    """Once for each decision about the bundle; a later rollback is not undone by this."""
+    """Once for each review of the bundle; a later rollback is not undone by this."""
     digest = bundle_digest(settings, ds)
-    entries = read_ledger(settings.root)
-    latest = latest_about(entries, digest)
-    inputs = {"bundle": digest, "decided": f"{latest.action} {latest.at}" if latest else ""}
+    review = latest_about(read_ledger(settings.root), digest, REVIEWS)
+    inputs = {"bundle": digest, "review": f"{review.action} {review.at}" if review else ""}
     return run_step(
         settings,
         "promote",
         ds,
         inputs=inputs,
-        body=lambda folder: _promote(settings, digest, latest, folder),
+        body=lambda folder: _promote(settings, digest, folder),
     )
 
 
-def _promote(settings: Settings, digest: str, latest: Entry | None, folder: Path) -> Outcome:
+def _promote(settings: Settings, digest: str, folder: Path) -> Outcome:
+    latest = latest_about(read_ledger(settings.root), digest)
     details: dict[str, object] = {"bundle": digest, "version": latest.version if latest else None}
     if latest is None:
         details |= {"promoted": False, "why": "waits for a review"}
-    elif latest.action == "approve" or latest.action in ROLLS_OUT:
-        candidate = Registered(latest.version, latest.ds, digest)
-        try:
-            way = roll_out(settings, candidate)
-        except UnderWay:
-            details |= {"promoted": False, "why": "another process carries the rollout"}
-        else:
-            details |= {"promoted": True, "former": way.entry.former, "parts": way.parts}
-            details |= {"confirmed": way.confirmed, "silent": way.silent}
+    elif latest.action in ("approve", *ROLLS_OUT):
+        way = roll_out(settings, Registered(latest.version, latest.ds, digest))
+        details |= {"promoted": True, "former": way.entry.former, "parts": way.parts}
+        details |= {"confirmed": way.confirmed, "silent": way.silent}
     else:
-        serves = served(read_ledger(settings.root))[-1:]
-        promoted = bool(serves) and serves[0].bundle == digest
+        promoted = serves(settings, digest)
         details |= {"promoted": promoted, "why": f"{latest.action} by {latest.who}: {latest.why}"}
     (folder / DECISION).write_text(json.dumps(details, indent=1))
     return Outcome(rows=1, details=details)
+
+
+def serves(settings: Settings, digest: str) -> bool:
+    champion = read_standing(settings.root).champion
+    return champion is not None and champion.bundle == digest
 
 
 if __name__ == "__main__":

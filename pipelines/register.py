@@ -11,7 +11,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import read_evidence
 from pipelines.settings import Settings
@@ -22,7 +22,7 @@ from serving.bundle import verify
 def run(settings: Settings, ds: date) -> Report:
     """Create the version, or find the one that the bundle has."""
     digest = bundle_digest(settings, ds)
-    blessing = read_blessing(settings, ds, digest)
+    blessing = read_blessing(settings, digest)
     evidence = read_evidence(settings, ds, digest)
     inputs = {
         "bundle": digest,

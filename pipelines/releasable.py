@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from model.errors import BadInput, Refused
+from pipelines.blessing import read_blessing
 from pipelines.settings import Settings
 from pipelines.step import staging
 from serving.bundle import Bundle, store, verify
@@ -65,9 +66,7 @@ def check(settings: Settings, candidate: Registered, entries: Sequence[Entry]) -
             f"The gate has not blessed bundle {bundle.digest}. Expected a verdict that passed. "
             f"Received: {verdict_of(bundle)}."
         )
-    from pipelines.bless import read_blessing
-
-    read_blessing(settings, candidate.ds, bundle.digest)
+    read_blessing(settings, bundle.digest)
     return bundle
 
 

@@ -19,12 +19,12 @@ from model.errors import BadInput, Refused
 from pipelines.releasable import Registered, check, try_out, verdict_of, verified
 from pipelines.settings import Settings
 from pipelines.step import locked
-from serving.ledger import ROLLS_OUT, Action, Entry, append, now, read_ledger, standing
+from serving.ledger import ACTIONS, ROLLS_OUT, Action, Entry, append, now, read_ledger, standing
 
 LOCK = "release.lock"
 POLICY = "policy"  # who decides where nobody is asked
 NOBODY = "nobody"  # who was asked, and did not answer
-REVIEWS = ("approve", "reject")
+REVIEWS: tuple[Action, ...] = ("approve", "reject")
 
 log = structlog.get_logger()
 
@@ -167,9 +167,12 @@ def served(entries: Sequence[Entry]) -> list[Entry]:
     return stack
 
 
-def latest_about(entries: Sequence[Entry], digest: str) -> Entry | None:
-    """The last decision about a bundle."""
-    return next((entry for entry in reversed(entries) if entry.bundle == digest), None)
+def latest_about(
+    entries: Sequence[Entry], digest: str, actions: Sequence[Action] = ACTIONS
+) -> Entry | None:
+    """The last decision about a bundle, of these actions."""
+    about = (e for e in reversed(entries) if e.bundle == digest and e.action in actions)
+    return next(about, None)
 
 
 def current_user() -> str:
@@ -193,8 +196,8 @@ def may_review(settings: Settings, who: str) -> None:
 def approval_of(entries: Sequence[Entry], candidate: Registered) -> Entry:
     """The yes of its last review. Raises Refused where there is none, or a no since."""
     latest = latest_about(entries, candidate.digest)
-    reviews = [e for e in entries if e.bundle == candidate.digest and e.action in REVIEWS]
-    if latest is None or not reviews:
+    review = latest_about(entries, candidate.digest, REVIEWS)
+    if latest is None or review is None:
         raise Refused(
             f"Nobody has approved version {candidate.version}. Expected a review first: "
             f"lookalike review {candidate.version} --approve."
@@ -204,7 +207,7 @@ def approval_of(entries: Sequence[Entry], candidate: Registered) -> Entry:
             f"Version {candidate.version} was {PAST[latest.action]} by {latest.who}: {latest.why}. "
             f"To try it again: lookalike review {candidate.version} --approve."
         )
-    return reviews[-1]
+    return review
 
 
 PAST = {"reject": "rejected", "abort": "aborted"}

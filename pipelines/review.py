@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.evidence_record import PAGE, read_evidence
 from pipelines.policy import beyond
 from pipelines.releasable import Registered
-from pipelines.release import POLICY, latest_about, review_bundle
+from pipelines.release import POLICY, REVIEWS, latest_about, review_bundle
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from serving.ledger import read_ledger
@@ -29,13 +29,14 @@ def run(settings: Settings, ds: date) -> Report:
     registered = Partition(settings, "register", ds).done().details
     candidate = Registered(str(registered["version"]), ds, str(registered["bundle"]))
     evidence = Partition(settings, "evidence", ds).done().digest
-    latest = latest_about(read_ledger(settings.root), candidate.digest)
+    reviewed = latest_about(read_ledger(settings.root), candidate.digest, REVIEWS)
+    person = reviewed is not None and reviewed.who != POLICY
     inputs = {
         "bundle": candidate.digest,
         "version": candidate.version,
         "evidence": evidence,
         "settings": settings.review.model_dump_json(),
-        "decided": f"{latest.action} {latest.at}" if latest else "",
+        "review": f"{reviewed.action} {reviewed.at}" if reviewed and person else "",
     }
     return run_step(
         settings, "review", ds, inputs=inputs, body=lambda to: _review(settings, candidate, to)
@@ -43,7 +44,7 @@ def run(settings: Settings, ds: date) -> Report:
 
 
 def _review(settings: Settings, candidate: Registered, folder: Path) -> Outcome:
-    latest = latest_about(read_ledger(settings.root), candidate.digest)
+    latest = latest_about(read_ledger(settings.root), candidate.digest, REVIEWS)
     reasons = beyond(read_evidence(settings, candidate.ds, candidate.digest), settings.review)
     if settings.review.by == "person":
         reasons = ["review.by is `person`", *reasons]

@@ -3,12 +3,9 @@
 Where it stands is in the ledger, so that a rollout that was killed goes on from there.
 """
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -25,6 +22,7 @@ from pipelines.release import (
 )
 from pipelines.replicas import Replica, ask_replicas, compare
 from pipelines.settings import Settings
+from pipelines.step import locked
 from pipelines.trial_verdict import Opinion, judge_trial
 from serving.ledger import Entry, now, read_ledger, read_standing
 
@@ -35,10 +33,6 @@ WHO = "rollout"
 Part = Literal["shadow", "canary"]
 
 log = structlog.get_logger()
-
-
-class UnderWay(Refused):
-    """Another process carries a rollout."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +48,10 @@ class Way:
 def roll_out(settings: Settings, candidate: Registered) -> Way:
     """From wherever an approved bundle stands to Production.
 
-    Raises Refused where it is aborted on the way, by its figures or by a person, UnderWay while
-    another process does this, OSError where none of the named replicas answers.
+    Waits while another process does this. Raises Refused where it is aborted on the way, by its
+    figures or by a person, OSError where none of the named replicas answers.
     """
-    with _alone(settings.root / "locks" / LOCK):
+    with locked(settings.root / "locks" / LOCK):
         former = read_standing(settings.root).champion
         approval = approval_of(read_ledger(settings.root), candidate)
         parts = [f"{part} {opinion.why}" for part, opinion in _try_parts(settings, candidate)]
@@ -202,18 +196,3 @@ def _confirmed(settings: Settings, candidate: Registered, former: Entry | None) 
         if not late:
             return replicas
         time.sleep(min(POLL_SECONDS, settings.serve.poll_seconds))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Raises UnderWay where another process holds the file; the kernel frees that of a dead one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UnderWay(
-                "Another process carries a rollout. Expected one at a time. `lookalike status` "
-                "says how far it is; `lookalike rollback` ends it."
-            ) from None
-        yield

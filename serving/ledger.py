@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,7 @@ SERVES = ("promote", "rollback")
 ROLLS_OUT = ("shadow", "canary")
 
 Action = Literal["approve", "reject", "shadow", "canary", "promote", "abort", "rollback"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 class Entry(BaseModel):

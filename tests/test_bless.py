@@ -11,7 +11,8 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, finish, forget, start_step
 
 from model.errors import Damaged, Refused
-from pipelines.bless import BLESSING, read_blessing, run
+from pipelines.bless import BLESSING, run
+from pipelines.blessing import blessing_path, read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.registry import versions
 from pipelines.releasable import registered
@@ -22,7 +23,7 @@ from serving.ledger import read_ledger
 
 
 def test_a_good_bundle_is_blessed(shop: Settings) -> None:
-    record = read_blessing(shop, DAY_1, bundle_digest(shop, DAY_1))
+    record = read_blessing(shop, bundle_digest(shop, DAY_1))
     assert (record["passed"], record["failures"], record["faults"]) == (True, [], [])
     assert record["asked"] == {"items": 20, "photos": 5}
     assert set(record["p50_ms"]) == set(record["p99_ms"]) == {"items", "photos"}
@@ -35,7 +36,7 @@ def test_a_good_bundle_is_blessed(shop: Settings) -> None:
 def test_the_version_tells_of_it(shop: Settings) -> None:
     [version] = versions(shop)
     tags = {name: value for name, value in version.tags.items() if name.startswith("serving.")}
-    record = read_blessing(shop, DAY_1, bundle_digest(shop, DAY_1))
+    record = read_blessing(shop, bundle_digest(shop, DAY_1))
     assert tags == {
         "serving.passed": "True",
         "serving.load_seconds": str(record["load_seconds"]),
@@ -54,7 +55,7 @@ def test_a_bundle_that_is_too_slow_is_refused_and_goes_no_further(shop_copy: Cop
     assert [failure.split(" is above ")[-1] for failure in record["failures"][:2]] == ["0.001"] * 2
     assert record["failures"][2].endswith("MB in memory are above 0")
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
-        read_blessing(settings, DAY_1, digest)
+        read_blessing(settings, digest)
     (settings.root / "ledger.jsonl").unlink()
     candidate = registered(settings, DAY_1, digest)
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
@@ -86,7 +87,7 @@ def test_nothing_is_promoted_without_it(two_days_copy: CopyShop) -> None:
     digest = bundle_digest(settings, DAY_2)
     ledger = settings.root / "ledger.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))  # day 1
-    forget(settings, DAY_2, "bless")
+    blessing_path(settings, digest).unlink()
     candidate = registered(settings, DAY_2, digest)
     with pytest.raises(Refused, match=rf"^No server has blessed bundle {digest}\. Expected golden"):
         review_bundle(settings, candidate, "approve", who="me", why="now")

@@ -12,7 +12,7 @@ from tiny_shop import DAY_1, DAY_2, forget
 
 from model.errors import Refused
 from pipelines import evidence, register
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import (
     PAGE,
@@ -53,7 +53,7 @@ def damage(settings: Settings, digest: str) -> None:
 def test_a_first_bundle_has_no_champion(shop: Settings) -> None:
     digest = bundle_digest(shop, DAY_1)
     bundle = verify(shop.root / "bundles" / digest, digest)
-    verdict, record = bundle.manifest["verdict"], read_blessing(shop, DAY_1, digest)
+    verdict, record = bundle.manifest["verdict"], read_blessing(shop, digest)
     mine = found(shop, DAY_1)
     assert mine == Evidence(
         ds=DAY_1,

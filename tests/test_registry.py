@@ -9,7 +9,7 @@ from tiny_shop import DAY_1, DAY_2, forget
 
 from model.errors import BadInput
 from pipelines import register
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import read_evidence
 from pipelines.registry import download, register_bundle, version_of, versions
@@ -18,7 +18,7 @@ from pipelines.step import Partition
 from pipelines.tracking import client
 from serving.bundle import Bundle, verify
 
-OF_STEPS = {"serving", "evidence"}  # tags of the blessing and of the evidence
+OF_STEPS = {"serving", "evidence", "release"}  # tags of the blessing, the evidence, decisions
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
 
@@ -91,7 +91,7 @@ def test_a_registration_that_broke_off_is_finished(registered: Settings, alias: 
     if not alias:
         tracker.delete_registered_model_alias("another", "challenger")
     bundle = sealed(registered, DAY_2)
-    blessing = read_blessing(registered, DAY_2, bundle.digest)
+    blessing = read_blessing(registered, bundle.digest)
     evidence = read_evidence(registered, DAY_2, bundle.digest)
     assert register_bundle(registered, DAY_2, bundle, blessing, evidence) == "2"
     assert stages(registered) == {"1": "Staging", "2": "Staging"}

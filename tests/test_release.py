@@ -1,6 +1,5 @@
 """Release decisions: the ledger decides, the registry follows, a rollback lands where it says."""
 
-import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -14,7 +13,7 @@ from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, st
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
-from pipelines.bless import BLESSING, read_blessing
+from pipelines.blessing import keep_blessing, read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import read_evidence
 from pipelines.registry import list_versions, register_bundle
@@ -29,7 +28,7 @@ from pipelines.release import (
 )
 from pipelines.settings import Registry, Review, Settings
 from pipelines.stages import STATE, WHO, WHY
-from pipelines.step import Outcome, Partition, run_step
+from pipelines.step import Partition
 from serving.bundle import seal, store, verify
 from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
 
@@ -80,19 +79,11 @@ def third_bundle(settings: Settings, *, ds: date = DAY_2, hour: int = 23) -> str
     facts = {k: v for k, v in bundle.manifest.items() if k not in ("files", "schema_version")}
     digest = seal(folder, {**facts, "created": f"2026-11-20T{hour}:00:00+00:00"})
     placed = store(folder, settings.root / "bundles", digest)
-    blessing = {**read_blessing(settings, DAY_2, bundle.digest), "bundle": digest}
-    run_step(
-        settings, "bless", ds, inputs={"bundle": digest},
-        body=lambda to: write(to / BLESSING, blessing),
-    )  # fmt: skip
+    blessing = {**read_blessing(settings, bundle.digest), "bundle": digest}
+    keep_blessing(settings, digest, blessing)
     evidence = read_evidence(settings, DAY_2, bundle.digest)
-    assert register_bundle(settings, ds, verify(placed, digest), blessing, evidence) == "3"
+    register_bundle(settings, ds, verify(placed, digest), blessing, evidence)
     return digest
-
-
-def write(path: Path, blessing: dict[str, Any]) -> Outcome:
-    path.write_text(json.dumps(blessing))
-    return Outcome(rows=0, details={"passed": True})
 
 
 def damage(settings: Settings, digest: str) -> None:
@@ -141,7 +132,7 @@ def test_the_report_of_promote(two_days: Settings) -> None:
         "former": bundle_digest(two_days, DAY_1),
         "parts": [],
         "confirmed": [],
-        "silent": ["http://127.0.0.1:3000"],
+        "silent": ["http://127.0.0.1:1"],
     }
 
 
@@ -229,12 +220,12 @@ def test_promoting_the_champion_changes_nothing(two_days_copy: CopyShop) -> None
     assert state(settings) == before
 
 
-def test_an_older_day_does_not_replace_a_newer_one(two_days_copy: CopyShop) -> None:
+def test_what_has_served_is_not_promoted_again(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     before = state(settings)
     reason = (
-        f"The bundle of {DAY_1} is older than the champion of {DAY_2}, which stays. "
-        f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
+        "Version 1 has served, so there is nothing to review. To take it away or to serve it "
+        "again: lookalike rollback [--to VERSION]."
     )
     digest = bundle_digest(settings, DAY_1)
     with pytest.raises(Refused) as caught:
