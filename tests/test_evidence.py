@@ -32,7 +32,6 @@ from serving.bundle import verify
 from serving.engine import Engine
 from serving.ledger import LEDGER
 
-
 NEW = ("Kitchen > Drinkware > Travel Cups",)  # of the sample's second day
 
 
@@ -296,4 +295,4 @@ def test_shifts_are_those_of_the_items(two_days: Settings) -> None:
     data = found(two_days, DAY_2).data
     assert sum(each.now - each.was for each in data.shifts) == 1
     assert all(isinstance(each, Shift) and each.now != each.was for each in data.shifts)
-    assert NEW == tuple(each.category for each in data.shifts if not each.was)
+    assert tuple(each.category for each in data.shifts if not each.was) == NEW
