@@ -5,8 +5,8 @@ from html import escape
 from typing import Any
 
 from pipelines.evidence_record import DataFacts, Evidence, Serving, Shift, StepCost
+from pipelines.evidence_words import DASH, count_of, duration, signed
 
-DASH = "–"
 COLUMNS = {"in_stock": "stock", "product_id": "product"}  # as people say
 
 Row = tuple[str, str, str]  # a name, the champion's value, the candidate's
@@ -193,19 +193,3 @@ def beside(rows: Sequence[Row], *, has_champion: bool, marked: bool = True) -> s
 <tbody>
 {body}</tbody></table>
 """
-
-
-def count_of(count: int | None) -> str:
-    return DASH if count is None else f"{count:,}"
-
-
-def signed(number: str) -> str:
-    """With a real minus."""
-    return number.replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """In the unit that a person would use."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

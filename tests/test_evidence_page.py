@@ -127,7 +127,7 @@ def test_what_it_would_replace_and_what_changes_is_told_first() -> None:
     page = evidence_page(shown())
     assert (
         "It holds 101 items of 20 November 2026, and would replace version 1, the bundle of "
-        "19 November 2026. 3 items are new, 2 gone, 1 have another photo. The embedder is the same."
+        "19 November 2026. 3 items are new, 2 gone, 1 with another photo. The embedder is the same."
     ) in page
     figures = re.findall(r"<dt>(.*)</dt><dd>(.*)</dd><dd class='soft'>(.*)</dd>", page)
     assert figures == [

@@ -44,7 +44,7 @@ DAY_1 = date(2026, 11, 19)
 DAY_2 = date(2026, 11, 20)
 ITEMS = 330
 SPEC = "decode|orient|resize(32)|pad"
-WRITTEN_IN_PLACE = (".db", ".db-shm", ".db-wal", ".json", ".jsonl", ".lock")
+WRITTEN_IN_PLACE = (".db", ".db-shm", ".db-wal", ".html", ".json", ".jsonl", ".lock")
 HERE = Path(__file__).parent.parent  # where `pipelines` is
 
 
