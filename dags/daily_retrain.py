@@ -24,7 +24,7 @@ MINUTES = timedelta(minutes=1)
     params={"ds": Param(None, type=["null", "string"], format="date", description="Day to run.")},
 )
 def daily_retrain() -> None:
-    """ingest .. prune, in a row."""
+    """ingest .. collect, in a row."""
     chain(
         step("ingest", environment="train", timeout=120 * MINUTES),
         step("preprocess", environment="train", timeout=360 * MINUTES),
@@ -44,6 +44,7 @@ def daily_retrain() -> None:
         step("register", environment="serve", timeout=60 * MINUTES),
         step("promote", environment="serve", timeout=30 * MINUTES),
         step("prune", environment="serve", timeout=30 * MINUTES),
+        step("collect", environment="serve", timeout=30 * MINUTES),
     )
 
 

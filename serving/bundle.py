@@ -78,7 +78,7 @@ def verify(folder: Path, digest: str | None = None) -> Bundle:
 
     Raises Damaged that names the file, what was expected and what is there.
     """
-    found, manifest = _read_manifest(folder, digest)
+    found, manifest = read_manifest(folder, digest)
     listed: dict[str, str] = manifest["files"]
     for name in listed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -125,7 +125,7 @@ def _share(source: Path, bundles: Path) -> None:
 def _listed(folder: Path) -> dict[str, str]:
     """The sha256 of each file by a manifest; of none where that cannot be read."""
     try:
-        listed: dict[str, str] = _read_manifest(folder, None)[1]["files"]
+        listed: dict[str, str] = read_manifest(folder, None)[1]["files"]
     except Damaged:
         return {}
     return listed
@@ -148,7 +148,7 @@ def _linked(there: Path, here: Path, digest: str) -> bool:
     return True
 
 
-def _read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:
+def read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:
     """The manifest and its digest, which is checked before JSON is read."""
     try:
         data = (folder / MANIFEST).read_bytes()
