@@ -53,7 +53,7 @@ def decide(
     params={"ds": Param(None, type=["null", "string"], format="date", description="Day to run.")},
 )
 def release() -> None:
-    """review, ask, decide, promote, prune."""
+    """review, ask, decide, promote, prune, collect."""
     why = Param("", type="string", title="Why", description="For the ledger.")
     chain(
         step("review", environment="serve", timeout=30 * MINUTES),
@@ -66,6 +66,7 @@ def release() -> None:
             trigger_rule=TriggerRule.NONE_FAILED,  # `decide` may be skipped
         ),
         step("prune", environment="serve", timeout=30 * MINUTES),
+        step("collect", environment="serve", timeout=30 * MINUTES),
     )
 
 

@@ -5,15 +5,13 @@ from itertools import takewhile
 
 from serving.ledger import Entry
 
-SERVING = ("promote", "rollback")  # actions that say what serves
-
 
 def predecessor(entries: Sequence[Entry], digest: str) -> Entry | None:
     """What served last before this bundle did, or serves while it never has.
 
     So the answer is the same before its promotion and after.
     """
-    serving = [entry for entry in entries if entry.action in SERVING]
+    serving = [entry for entry in entries if entry.serves]
     before = [*takewhile(lambda entry: entry.bundle != digest, serving)]
     return before[-1] if before else None
 

@@ -31,6 +31,7 @@ from serving.whole_file import sync, write_atomically
 STEPS = (
     "ingest", "preprocess", "train", "embed", "localise", "reduce", "index", "gate", "bundle",
     "bless", "evidence", "register", "review", "promote", "prune",
+    "collect",
 )  # fmt: skip
 REPORT = "report.json"
 EXIT_CODES: dict[type[Exception], int] = {

@@ -78,7 +78,7 @@ def verify(folder: Path, digest: str | None = None) -> Bundle:
 
     Raises Damaged that names the file, what was expected and what is there.
     """
-    found, manifest = _read_manifest(folder, digest)
+    found, manifest = read_manifest(folder, digest)
     listed: dict[str, str] = manifest["files"]
     for name in listed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -93,9 +93,16 @@ def verify(folder: Path, digest: str | None = None) -> Bundle:
 
 
 def store(source: Path, bundles: Path, digest: str) -> Path:
-    """Move a sealed folder to its place by digest; there already is good too."""
+    """Move a sealed folder to its place by digest; there already is good too.
+
+    A file that a stored bundle has too becomes a link to that one, so that bundles of one embedder
+    hold it once. Only to one that is whole: a flipped bit in a file is one in all bundles that
+    share it, and `verify` finds it in each.
+    """
     target = bundles / digest
     bundles.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        _share(source, bundles)
     try:
         os.rename(source, target)
     except OSError:
@@ -106,7 +113,42 @@ def store(source: Path, bundles: Path, digest: str) -> Path:
     return target
 
 
-def _read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:
+def _share(source: Path, bundles: Path) -> None:
+    """Put links in place of the files that a stored bundle has under the same name."""
+    stored = [(folder, _listed(folder)) for folder in sorted(bundles.iterdir())]
+    for name, digest in _listed(source).items():
+        for folder, listed in stored:
+            if listed.get(name) == digest and _linked(folder / name, source / name, digest):
+                break
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The sha256 of each file by a manifest; of none where that cannot be read."""
+    try:
+        listed: dict[str, str] = read_manifest(folder, None)[1]["files"]
+    except Damaged:
+        return {}
+    return listed
+
+
+def _linked(there: Path, here: Path, digest: str) -> bool:
+    """Whether `here` is `there` now. Not if that is damaged, or the disk has no links."""
+    if there.is_symlink() or not there.is_file():
+        return False
+    if there.samefile(here):
+        return True
+    if _sha256(there) != digest:
+        return False
+    spare = here.with_name(f"{here.name}.link")
+    try:
+        os.link(there, spare)
+    except OSError:
+        return False
+    os.replace(spare, here)
+    return True
+
+
+def read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:
     """The manifest and its digest, which is checked before JSON is read."""
     try:
         data = (folder / MANIFEST).read_bytes()

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,81 @@ def test_storing_over_a_damaged_bundle_says_so_and_keeps_the_new_one(tmp_path: P
 def test_storing_what_is_not_there_fails(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         store(tmp_path / "x", tmp_path / "bundles", "0" * 16)
+
+
+def shared(one: Path, other: Path) -> list[str]:
+    """Files of two bundles that are one on the disk."""
+    common = set(files_of(one)) & set(files_of(other))
+    return sorted(name for name in common if (one / name).samefile(other / name))
+
+
+def flip(path: Path) -> None:
+    """Where it is: whoever shares the file has it flipped too."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def pair(folder: Path) -> tuple[Path, str]:
+    """A bundle of three files, one of which no other has, and its digest."""
+    source, _ = small(folder)
+    (source / "own.json").write_text(json.dumps(folder.name))
+    return source, rewrite(source)
+
+
+def test_bundles_share_what_is_the_same(tmp_path: Path) -> None:
+    bundles = tmp_path / "bundles"
+    one, other = (store(*at) for at in placed(tmp_path, bundles, "one", "other"))
+    assert shared(one, other) == ["a.txt", "deep/b.bin"]
+    for folder in (one, other):
+        verify(folder, folder.name)
+    shutil.rmtree(one)
+    verify(other, other.name)
+
+
+def placed(tmp_path: Path, bundles: Path, *names: str) -> Iterator[tuple[Path, Path, str]]:
+    for name in names:
+        source, digest = pair(tmp_path / name)
+        yield source, bundles, digest
+
+
+def test_damage_is_found_in_all_that_share_it_and_not_passed_on(tmp_path: Path) -> None:
+    """What comes next, or again from the artefact store, keeps a file of its own."""
+    bundles = tmp_path / "bundles"
+    one, other = (store(*at) for at in placed(tmp_path, bundles, "one", "other"))
+    again, digest = pair(tmp_path / "again" / "other")
+    flip(one / "a.txt")
+    for folder in (one, other):
+        with pytest.raises(Damaged, match=r"^The file a\.txt of bundle"):
+            verify(folder, folder.name)
+    (third,) = (store(*at) for at in placed(tmp_path, bundles, "third"))
+    shutil.rmtree(other)
+    assert store(again, bundles, digest) == other
+    assert shared(other, one) == shared(third, one) == ["deep/b.bin"]
+    assert shared(other, third) == ["a.txt", "deep/b.bin"]
+    for folder in (third, other):
+        verify(folder, folder.name)
+
+
+@pytest.mark.parametrize("manifest", [None, b"{", b"[]", b'{"files": 1}'])
+def test_a_neighbour_without_a_manifest_is_no_hindrance(
+    tmp_path: Path, manifest: bytes | None
+) -> None:
+    bundles = tmp_path / "bundles"
+    (one,) = (store(*at) for at in placed(tmp_path, bundles, "one"))
+    (one / MANIFEST).unlink()
+    if manifest is not None:
+        (one / MANIFEST).write_bytes(manifest)
+    (other,) = (store(*at) for at in placed(tmp_path, bundles, "other"))
+    verify(other, other.name)
+    assert shared(other, one) == []
+
+
+def test_a_link_of_a_neighbour_is_not_followed(tmp_path: Path) -> None:
+    bundles, outside = tmp_path / "bundles", tmp_path / "outside"
+    (one,) = (store(*at) for at in placed(tmp_path, bundles, "one"))
+    (one / "a.txt").rename(outside)
+    (one / "a.txt").symlink_to(outside)
+    (other,) = (store(*at) for at in placed(tmp_path, bundles, "other"))
+    assert not (other / "a.txt").samefile(outside)
+    verify(other, other.name)

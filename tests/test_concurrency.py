@@ -98,6 +98,7 @@ def test_answers_are_those_of_one_client(url: str, expected: dict[int, Any], cli
 def test_two_thousand_answers_are_those_of_one_client(
     url: str, expected: dict[int, Any], clients: int
 ) -> None:
+    """2,000 in all: for each of 64 clients they would be 128,000, and take ten minutes."""
     check_level(url, expected, clients, 2000)
 
 

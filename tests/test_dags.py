@@ -127,6 +127,7 @@ def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
         "register": task("register", 60),
         "promote": task("promote", 30),
         "prune": task("prune", 30),
+        "collect": task("collect", 30),
     }
 
 

@@ -27,8 +27,8 @@ from serving.ledger import champion
 from serving.limits import EMBED_BATCH
 from serving.selection import Wanted
 from tests.bench.figures import Row, interleaved, median, quick, write
-from tests.bench.load import post, saturated
-from tests.bench.servers import serving
+from tests.bench.load import Answers, post, saturated
+from tests.bench.servers import Server, running_on, serving
 
 ROOT = Path(os.environ.get("SHOP", "build/demo"))
 CORES, CLIENTS = 2, 16
@@ -79,61 +79,54 @@ def main() -> None:
             f"No bundle in Production below {ROOT}. Run `make demo` first, or set SHOP."
         )
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, set(cores[:CORES]))
-    engine = Engine(verify(ROOT / "bundles" / entry.bundle, entry.bundle), threads=CORES)
+    with running_on(set(cores[:CORES])):
+        engine = Engine(verify(ROOT / "bundles" / entry.bundle, entry.bundle), threads=CORES)
+        found = measured(engine, set(cores[CORES:]) or set(cores))
+    write("photo", {"root": ROOT.name, "cores": CORES, "side": engine.embedder.side}, rows(found))
+
+
+def measured(engine: Engine, others: set[int]) -> dict[str, list[float]]:
+    """Rounds of each figure: seconds, or photos a second; the load runs on the `others`."""
     few, many = photos(engine, 20 if quick() else 100), photos(engine, 100 if quick() else 400)
     bare(engine, few[:5])
     together(engine, many[:EMBED_BATCH])
     requests, crowd = ([post("/v1/search", photo) for photo in some] for some in (few, many))
     parts: list[dict[str, float]] = []
-    with serving(OURS, ROOT, set(cores[:CORES])) as server:
 
-        def load(some: list[bytes], clients: int) -> Any:
-            os.sched_setaffinity(0, set(cores[CORES:]) or set(cores))
-            answers = saturated(server.url, some, clients)
-            os.sched_setaffinity(0, set(cores[:CORES]))
-            if answers.errors:
-                raise SystemExit(f"Not all were answered: {answers.statuses}")
-            return answers
+    def sum_of_parts() -> float:
+        parts.append(bare(engine, few))
+        return sum(parts[-1].values())
 
-        def sum_of_parts() -> float:
-            parts.append(bare(engine, few))
-            return sum(parts[-1].values())
-
+    with serving(OURS, ROOT, os.sched_getaffinity(0)) as server:
         contenders: dict[str, Callable[[], float]] = {
-            "alone": lambda: float(np.median(load(requests, 1).seconds)),
-            "parts": sum_of_parts,
-            "rate": lambda: float(load(crowd, CLIENTS).rate),
+            "alone": lambda: float(np.median(load(server, requests, 1, others).seconds)),
+            "sum": sum_of_parts,
+            "rate": lambda: float(load(server, crowd, CLIENTS, others).rate),
             "bare rate": lambda: together(engine, many),
         }
         found = interleaved(contenders, 3 if quick() else ROUNDS)
-        tail = load(requests, 1).percentile(0.99)
-    ms = {name: 1000 * median(found[name]) for name in ("alone", "parts")}
-    rows = [
-        Row(
-            "photo to answer, p50",
-            "ms",
-            ms["alone"],
-            "sum of its parts",
-            ms["parts"],
-            OVERHEAD,
-            True,
-        ),
-        Row("photo to answer, p99", "ms", tail),
-        Row(
-            "photos together",
-            "photos/s",
-            median(found["rate"]),
-            "parts alone",
-            median(found["bare rate"]),
-            1 / OVERHEAD,
-        ),
-        *(
-            Row(f"part: {name}", "ms", 1000 * median([each[name] for each in parts]))
-            for name in parts[0]
-        ),
+        found["tail"] = [load(server, requests, 1, others).percentile(0.99) / 1000]
+    return found | {f"part: {name}": [each[name] for each in parts] for name in parts[0]}
+
+
+def load(server: Server, requests: list[bytes], clients: int, cores: set[int]) -> Answers:
+    with running_on(cores):
+        answers = saturated(server.url, requests, clients)
+    if answers.errors:
+        raise SystemExit(f"Not all were answered: {answers.statuses}")
+    return answers
+
+
+def rows(found: dict[str, list[float]]) -> list[Row]:
+    ms = {name: 1000 * median(seconds) for name, seconds in found.items()}
+    alone = (ms["alone"], "sum of its parts", ms["sum"], OVERHEAD, True)
+    rates = (median(found["rate"]), "parts alone", median(found["bare rate"]), 1 / OVERHEAD)
+    return [
+        Row("photo to answer, p50", "ms", *alone),
+        Row("photo to answer, p99", "ms", ms["tail"]),
+        Row("photos together", "photos/s", *rates),
+        *(Row(name, "ms", ms[name]) for name in found if name.startswith("part: ")),
     ]
-    write("photo", {"root": ROOT.name, "cores": CORES, "side": engine.embedder.side}, rows)
 
 
 def _timed(seconds: list[float], work: Callable[[], Any]) -> Any:
