@@ -8,11 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 # Exit codes of `python -m pipelines.<step>`.
@@ -60,18 +60,27 @@ def step(
     timeout: timedelta,
     pool: str | None = None,
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    of_day: Any = None,
+    settings: Mapping[str, str] | None = None,
+    outlets: Sequence[Asset] = (),
 ) -> Any:
-    """The task of one step; its XCom is the step's report."""
+    """The task of one step; its XCom is the step's report.
 
-    def run(ds: str | None = None, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        day = (params or {}).get("ds") or ds
+    `of_day`: what another task returned, where the run does not say the day itself; `settings`:
+    more of the command's environment.
+    """
+
+    def run(
+        given: str | None = None, ds: str | None = None, params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        day = given or (params or {}).get("ds") or ds
         if day is None:
             raise StepBadData(
                 "The run has no date. Trigger it with a logical date, or with the parameter "
                 '`ds`, such as {"ds": "2026-11-20"}.'
             )
         date.fromisoformat(day)
-        report = run_command(name, day, environment)
+        report = run_command(name, day, environment, settings)
         if report["details"].get("kept") and name == "train":
             raise AirflowSkipException(
                 f"Kept the embedder of {report['details']['trained']}: "
@@ -87,18 +96,26 @@ def step(
         retry_delay=timedelta(minutes=1),
         retry_policy=RETRY_POLICY,
         trigger_rule=trigger_rule,
+        outlets=list(outlets),
         **options,
     )
-    return build(run)()
+    return build(run)(given=of_day)
 
 
-def run_command(name: str, day: str, environment: str) -> dict[str, Any]:
+def run_command(
+    name: str, day: str | None, environment: str, settings: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run the step, its log on ours, and return its report. Raises by exit code."""
     python = os.environ.get(f"LOOKALIKE_{environment.upper()}_PYTHON", sys.executable)
-    command = [python, "-m", f"pipelines.{name}", "--ds", day]
+    command = [python, "-m", f"pipelines.{name}", *(["--ds", day] if day else [])]
     lines = [""]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(settings or {})},
+        text=True,
+        bufsize=1,
     ) as process:
         try:
             for line in process.stdout or ():

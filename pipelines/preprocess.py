@@ -71,9 +71,10 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
     for shard in shards:
         known.update(store.read(shard)[0])
     new = [photo for photo in photos if photo.key not in known]
-    own = Partition(settings, "preprocess", ds)
-    batches = _batches(new, _made(own, store, shards), settings.preprocess.shard_images)
-    shards += [shard_name([photo.key for photo in batch]) for batch in batches]
+    made = _made(Partition(settings, "preprocess", ds), store, shards)
+    batches = _batches(new, made, settings.preprocess.shard_images)
+    names = [shard_name([photo.key for photo in batch]) for batch in batches]
+    shards += names
 
     fresh: list[DeadLetter] = []
     if batches:
@@ -94,11 +95,14 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
     dead += [vars(fault) for fault in sorted(fresh, key=lambda fault: fault.pixel_key)]
     pq.write_table(pa.Table.from_pylist(dead, DEAD_LETTERS), folder / "dead.parquet")
     (folder / "shards.json").write_text(json.dumps({"shards": shards}, indent=1))
+    lost = {fault.pixel_key for fault in fresh}
+    there = {key for name in names for key in made.get(name, ())}
+    decoded = len({photo.key for photo in new} - lost - there)
     return Outcome(
         rows=len(photos),
         details={
-            "decoded": len(new) - len(fresh),
-            "kept": len(photos) - len(new),
+            "decoded": decoded,
+            "kept": len(photos) - decoded - len(fresh),
             "dead": len(fresh),
             "dead_by_reason": _count(fault.reason for fault in fresh),
             "brands": len(statistics["brand"]),
