@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,11 +63,11 @@ class Airflow:
             check=False,
         )
 
-    def tasks(self) -> dict[str, tuple[str, int]]:
-        """State and number of tries of each task of the last run, in the order of the steps."""
+    def tasks(self, names: Sequence[str] = STEPS) -> dict[str, tuple[str, int]]:
+        """State and number of tries of these tasks of the last run, in this order."""
         with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as db:
             rows = {task: (state, tries) for task, state, tries in db.execute(OF_THE_LAST_RUN)}
-        return {step: rows[step] for step in STEPS}
+        return {name: rows[name] for name in names}
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from real_airflow import DAG, Airflow, standalone, wait
+from test_refresh import three_changes
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2
 
 from pipelines.settings import Settings
@@ -99,6 +100,29 @@ def test_the_scheduler_runs_a_day_and_lets_no_two_overlap(second_day: Settings) 
     assert states == {**SUCCESS, "train": ("skipped", 1)}
     # The second run of a day finds its bundle in Production, and leaves it there.
     assert [entry.ds for entry in read_ledger(second_day.root)] == [DAY_1, DAY_2]
+
+
+def test_a_refresh_ends_in_its_first_task_until_something_changes(
+    first_day: Settings, tmp_path: Path
+) -> None:
+    settings = copy_shop(first_day, tmp_path / "root")
+    airflow = Airflow.of(settings.root, USUAL)
+    former = Partition(settings, "bundle", DAY_1).done().details["bundle"]
+    tasks = ("news", *STEPS[: STEPS.index("register") + 1])
+    quiet = airflow("dags", "test", "refresh")
+    assert quiet.returncode == 0, quiet.stdout[-3000:]
+    assert airflow.tasks(tasks) == {
+        **dict.fromkeys(tasks, ("skipped", 0)), "news": ("success", 1)
+    }  # fmt: skip
+    three_changes(settings)
+    done = airflow("dags", "test", "refresh")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert airflow.tasks(tasks) == {
+        **dict.fromkeys(tasks, ("success", 1)), "train": ("skipped", 1)
+    }  # fmt: skip
+    candidate = Partition(settings, "register", DAY_1).done().details
+    assert candidate["bundle"] != former
+    assert (candidate["version"], candidate["stage"]) == ("2", "Staging")
 
 
 def trigger(api: httpx.Client, run: str, *, ds: str) -> httpx.Response:

@@ -16,6 +16,7 @@ from model.errors import Damaged, Refused
 from pipelines.bless import (
     BLESSING,
     Golden,
+    difference_of,
     golden_items,
     golden_photos,
     put_in_production,
@@ -94,6 +95,26 @@ def test_one_other_answer_is_found_and_named(shop_copy: CopyShop) -> None:
     ]
     assert record["faults"][2].startswith(f"{golden[5].name}: status 404, ")
     assert len(record["faults"]) == 3
+
+
+def test_only_the_last_digit_of_a_score_may_differ() -> None:
+    first, second = {"item_id": "a", "score": 0.9799}, {"item_id": "b", "score": 0.5}
+    assert difference_of([first, second], [{**first, "score": 0.9798}, second]) is None
+    found = [
+        difference_of([first, second], other)
+        for other in (
+            [{**first, "score": 0.9797}, second],
+            [second, first],
+            [first],
+            [first, {**second, "price": 1.0}],
+        )
+    ]
+    assert found == [
+        "hit 1 has score 0.9797 for 0.9799",
+        "hit 1 has item_id 'b' for 'a', score 0.5 for 0.9799",
+        "1 hits for 2",
+        "hit 2 has price 1.0 for None",
+    ]
 
 
 def test_a_bundle_that_is_too_slow_is_refused_and_goes_no_further(shop_copy: CopyShop) -> None:
