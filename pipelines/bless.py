@@ -239,7 +239,7 @@ def difference_of(expected: list[dict[str, Any]], received: list[dict[str, Any]]
     """
     for place, (one, other) in enumerate(zip(expected, received, strict=False), 1):
         names = [name for name in one | other if one.get(name) != other.get(name)]
-        if names == ["score"] and abs(one["score"] - other["score"]) < 2 * LAST_DIGIT:
+        if names == ["score"] and abs(one["score"] - other["score"]) < 1.5 * LAST_DIGIT:
             continue
         if names:
             pairs = [f"{name} {other.get(name)!r} for {one.get(name)!r}" for name in names]
