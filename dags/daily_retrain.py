@@ -42,7 +42,7 @@ def daily_retrain() -> None:
         step("bundle", environment="serve", timeout=30 * MINUTES),
         step("bless", environment="serve", timeout=30 * MINUTES),
         step("evidence", environment="serve", timeout=60 * MINUTES),
-        step("register", environment="serve", timeout=60 * MINUTES, outlet=CANDIDATE),
+        step("register", environment="serve", timeout=60 * MINUTES, outlets=[CANDIDATE]),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -62,20 +62,27 @@ def step(
     timeout: timedelta,
     pool: str | None = None,
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
-    outlet: Asset | None = None,
+    of_day: Any = None,
+    settings: Mapping[str, str] | None = None,
+    outlets: Sequence[Asset] = (),
 ) -> Any:
-    """The task of one step; its XCom is the step's report. `outlet`: an asset that it renews."""
+    """The task of one step; its XCom is the step's report.
+
+    `of_day`: what another task returned, where the run does not say the day itself; `settings`:
+    more of the command's environment.
+    """
 
     def run(
+        given: str | None = None,
         ds: str | None = None,
         params: dict[str, Any] | None = None,
         triggering_asset_events: Any = None,
         outlet_events: Any = None,
     ) -> dict[str, Any]:
-        day = day_of(ds, params, triggering_asset_events)
-        report = run_command(name, day, environment)
-        if outlet is not None:
-            outlet_events[outlet].extra = {"ds": day}
+        day = given or day_of(ds, params, triggering_asset_events)
+        report = run_command(name, day, environment, settings=settings)
+        for asset in outlets:
+            outlet_events[asset].extra = {"ds": day}
         if report["details"].get("kept") and name == "train":
             raise AirflowSkipException(
                 f"Kept the embedder of {report['details']['trained']}: "
@@ -84,8 +91,6 @@ def step(
         return report
 
     options: dict[str, Any] = {"pool": pool} if pool else {}
-    if outlet is not None:
-        options["outlets"] = [outlet]
     build: Callable[..., Any] = task(
         task_id=name,
         execution_timeout=timeout,
@@ -93,15 +98,16 @@ def step(
         retry_delay=timedelta(minutes=1),
         retry_policy=RETRY_POLICY,
         trigger_rule=trigger_rule,
+        outlets=list(outlets),
         **options,
     )
-    return build(run)()
+    return build(run)(given=of_day)
 
 
 def day_of(ds: str | None, params: Mapping[str, Any] | None, events: Any) -> str:
     """By the parameter, else of the newest asset that started the run, else its logical date."""
-    renewed = [event.extra["ds"] for some in (events or {}).values() for event in some]
-    day = (params or {}).get("ds") or max(renewed, default=None) or ds
+    renewed = [event.extra.get("ds") for some in (events or {}).values() for event in some]
+    day = (params or {}).get("ds") or max(filter(None, renewed), default=None) or ds
     if day is None:
         raise StepBadData(
             "The run has no date. Trigger it with a logical date, or with the parameter "
@@ -110,13 +116,27 @@ def day_of(ds: str | None, params: Mapping[str, Any] | None, events: Any) -> str
     return date.fromisoformat(day).isoformat()
 
 
-def run_command(name: str, day: str | None, environment: str, *more: str) -> dict[str, Any]:
-    """Run the step, its log on ours, and return its report. Raises by exit code."""
+def run_command(
+    name: str,
+    day: str | None,
+    environment: str,
+    *more: str,
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run the step, its log on ours, and return its report. Raises by exit code.
+
+    `more`: arguments after the day; `settings`: more of its environment.
+    """
     python = os.environ.get(f"LOOKALIKE_{environment.upper()}_PYTHON", sys.executable)
     command = [python, "-m", f"pipelines.{name}", *(["--ds", day] if day else []), *more]
     lines = [""]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(settings or {})},
+        text=True,
+        bufsize=1,
     ) as process:
         try:
             for line in process.stdout or ():

@@ -4,11 +4,11 @@
 
 The gate asks an index; shoppers ask a server. So the second blessing loads the sealed bundle in a
 server of its own, apart from the one that serves, and asks it over HTTP with golden queries: items
-of the bundle, several at a time, and photos of the catalogue that nothing was trained on, the wild
-ones first. Every answer must be the one that the engine gives in this process, to the last digit
-that is shown. How long the bundle loads, what it needs in memory, and how long shoppers would wait
-are taken beside it. A no ends with exit code 3 and nothing is registered. Cost: 25 s
-with two cores, 15 to 20 of them the start of the server, the rest 250 queries here and there.
+of the bundle, and photos of the catalogue that nothing was trained on, the wild ones first. Every
+answer must be the one that the engine gives in this process, to the last digit that is shown. Then
+all are asked again, several at a time. How long the bundle loads, what it needs in memory, and how
+long shoppers would wait are taken beside it. A no ends with exit code 3 and nothing is registered.
+Cost: 25 s with two cores, 15 to 20 of them the start of the server.
 """
 
 import json

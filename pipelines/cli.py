@@ -74,6 +74,29 @@ def run(
 
 
 @app.command()
+def refresh() -> None:
+    """Fold what changed live into a new bundle, with the embedder that serves; trains nothing."""
+    from pipelines.cycle import StepFailed, run_refresh
+
+    with exit_codes():
+        settings = load_settings()
+    try:
+        news, reports = run_refresh(settings)
+    except StepFailed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.code) from error
+    if not reports:
+        typer.echo(f"Nothing to do: {news.why}.")
+        return
+    facts = {report.step: report.details for report in reports}["bundle"]
+    ages = facts.get("freshness_seconds", {})
+    typer.echo(
+        f"Bundle {facts['bundle']} of {news.ds} has {news.changes} changes; "
+        f"the oldest was {ages.get('oldest', 0):.0f} s old when it was sealed."
+    )
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:

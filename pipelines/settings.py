@@ -136,12 +136,13 @@ class Train(Section):
     seed: int = 0
     retrain_above: float = Field(0.05, ge=0)  # share of training photos that changed; 0: any
     max_age_days: PositiveInt = 7  # retrain after this many days, if anything changed
+    keep: Literal["policy", "champion"] = "policy"  # champion: its embedder, and never a training
 
     @property
     def recipe(self) -> str:
         """All that shapes the network, without what only says when to train."""
         return self.model_dump_json(
-            exclude={"retrain_above", "max_age_days", "devices", "reviewed"}
+            exclude={"retrain_above", "max_age_days", "keep", "devices", "reviewed"}
         )
 
 
