@@ -71,7 +71,7 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
     for shard in shards:
         known.update(store.read(shard)[0])
     new = [photo for photo in photos if photo.key not in known]
-    made = _made(Partition(settings, "preprocess", ds), store, shards)
+    made = _made(settings, ds, store, shards)
     batches = _batches(new, made, settings.preprocess.shard_images)
     names = [shard_name([photo.key for photo in batch]) for batch in batches]
     shards += names
@@ -111,16 +111,21 @@ def _preprocess(settings: Settings, ds: date, before: Partition | None, folder: 
     )
 
 
-def _made(own: Partition, store: ContentStore, former: list[str]) -> dict[str, set[str]]:
+def _made(
+    settings: Settings, ds: date, store: ContentStore, former: list[str]
+) -> dict[str, set[str]]:
     """The day's own shards from when it was done before, and the keys that each was made for.
 
     Photos that could not be decoded are in none; by their key they belong to the shard around them.
     """
-    if own.report() is None or not own.output.is_dir():
+    own = Partition(settings, "preprocess", ds)
+    done = own.report()
+    size = str(settings.preprocess.shard_images)
+    if done is None or done.inputs["shard_images"] != size or not own.output.is_dir():
         return {}
     dead = pq.read_table(own.output / "dead.parquet")["pixel_key"].to_pylist()
     names = [name for name in read_shards(own.output) if name not in former]
-    made = {name: store.read(name)[0] for name in names if store.path(name).is_file()}
+    made = {name: store.keys(name) for name in names if store.path(name).is_file()}
     return {
         name: {*keys, *(key for key in dead if min(keys) < key < max(keys))}
         for name, keys in made.items()
@@ -130,11 +135,11 @@ def _made(own: Partition, store: ContentStore, former: list[str]) -> dict[str, s
 
 def _batches(photos: list[Photo], made: dict[str, set[str]], size: int) -> list[list[Photo]]:
     """Photos by shard. What is in a shard already stays there, so that it is not made again."""
-    batches = []
-    for name, keys in made.items():
-        batch = [photo for photo in photos if photo.key in keys]
-        if shard_name([photo.key for photo in batch]) == name:
-            batches.append(batch)
+    of_key = {photo.key: photo for photo in photos}
+    kept = {name: sorted(keys & of_key.keys()) for name, keys in made.items()}
+    batches = [
+        [of_key[key] for key in keys] for name, keys in kept.items() if shard_name(keys) == name
+    ]
     placed = {photo.key for batch in batches for photo in batch}
     left = [photo for photo in photos if photo.key not in placed]
     return batches + [left[start : start + size] for start in range(0, len(left), size)]

@@ -93,6 +93,11 @@ def test_rollback_then_promote_by_hand(lookalike: Run, two_days_copy: CopyShop) 
     assert lookalike(settings, "rollback", "--to", "1").exit_code == 0
 
 
+def test_a_refresh_with_nothing_to_fold(lookalike: Run, tmp_path: Path) -> None:
+    done = lookalike(Settings(root=tmp_path), "refresh")
+    assert (done.exit_code, done.stdout) == (0, "Nothing to do: nothing serves yet.\n")
+
+
 def test_promote_before_there_is_a_bundle(lookalike: Run, tmp_path: Path) -> None:
     done = lookalike(Settings(root=tmp_path), "promote", "--ds", str(DAY_1))
     assert done.exit_code == 65

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pipelines.step import (
     digest_of,
     exit_codes,
     file_digests,
+    made_from,
     previous_day,
     run_step,
 )
@@ -246,6 +248,21 @@ def test_a_step_that_has_not_run_names_the_command(settings: Settings) -> None:
         f"Run it first: python -m pipelines.index --ds {DAY_1}"
     )
     assert Partition(settings, "index", DAY_1).report() is None
+
+
+def test_what_was_made_from_the_same_is_found_up_to_the_day_itself(settings: Settings) -> None:
+    days = [date(2026, 11, day) for day in (17, 18, 19, 20)]
+    for ds, embedder in zip(days, ("a", "a", "b", "c"), strict=True):
+        write(settings, embedder, ds=ds, embedder=embedder, photos=str(ds))
+
+    def found(ds: date, embedder: str) -> date | None:
+        partition = made_from(settings, "demo", ds, {"embedder": embedder})
+        return partition and partition.ds
+
+    assert [found(days[2], name) for name in "abcd"] == [days[1], days[2], None, None]
+    assert [found(days[3], name) for name in "abcd"] == [days[1], days[2], days[3], None]
+    shutil.rmtree(Partition(settings, "demo", days[1]).output)
+    assert found(days[2], "a") == days[0]
 
 
 def test_the_previous_day_is_the_newest_that_is_done(settings: Settings) -> None:
