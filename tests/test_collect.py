@@ -190,7 +190,7 @@ def test_while_mlflow_is_away_nothing_goes(
     aged(settings, "old")
     before = here(settings)
     away = settings.model_copy(update={"registry": Registry(tracking_uri="http://127.0.0.1:1")})
-    with pytest.raises(MlflowException, match=r"^API request to http://127\.0\.0\.1:1/.* failed"):
+    with pytest.raises(MlflowException, match="^API request to .* failed"):
         collect.run(away, LATER)
     assert here(settings) == before
     assert Partition(settings, "collect", LATER).report() is None
