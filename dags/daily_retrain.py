@@ -1,4 +1,4 @@
-"""Every night: the day's feed becomes a gated, registered, served bundle.
+"""Every night: the day's feed becomes a gated and registered bundle, a candidate for `release`.
 
 One task a step. A step whose inputs did not change returns at once, `train` is skipped when its
 photos hardly changed, and a day that the gate refuses stops there: shoppers keep what they have.
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, TriggerRule, chain, dag
 
-from dags.steps import step
+from dags.steps import CANDIDATE, step
 
 MINUTES = timedelta(minutes=1)
 
@@ -24,7 +24,7 @@ MINUTES = timedelta(minutes=1)
     params={"ds": Param(None, type=["null", "string"], format="date", description="Day to run.")},
 )
 def daily_retrain() -> None:
-    """ingest .. collect, in a row."""
+    """ingest .. register, in a row."""
     chain(
         step("ingest", environment="train", timeout=120 * MINUTES),
         step("preprocess", environment="train", timeout=360 * MINUTES),
@@ -41,10 +41,8 @@ def daily_retrain() -> None:
         step("gate", environment="serve", timeout=60 * MINUTES),
         step("bundle", environment="serve", timeout=30 * MINUTES),
         step("bless", environment="serve", timeout=30 * MINUTES),
-        step("register", environment="serve", timeout=60 * MINUTES),
-        step("promote", environment="serve", timeout=30 * MINUTES),
-        step("prune", environment="serve", timeout=30 * MINUTES),
-        step("collect", environment="serve", timeout=30 * MINUTES),
+        step("evidence", environment="serve", timeout=60 * MINUTES),
+        step("register", environment="serve", timeout=60 * MINUTES, outlets=[CANDIDATE]),
     )
 
 

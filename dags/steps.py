@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
+
+CANDIDATE = Asset("lookalike_candidate")  # a registered bundle; its events say of which day
 
 # Exit codes of `python -m pipelines.<step>`.
 REFUSED, BAD_DATA, TEMPORARY = 3, 65, 75
@@ -60,18 +62,27 @@ def step(
     timeout: timedelta,
     pool: str | None = None,
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    of_day: Any = None,
+    settings: Mapping[str, str] | None = None,
+    outlets: Sequence[Asset] = (),
 ) -> Any:
-    """The task of one step; its XCom is the step's report."""
+    """The task of one step; its XCom is the step's report.
 
-    def run(ds: str | None = None, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        day = (params or {}).get("ds") or ds
-        if day is None:
-            raise StepBadData(
-                "The run has no date. Trigger it with a logical date, or with the parameter "
-                '`ds`, such as {"ds": "2026-11-20"}.'
-            )
-        date.fromisoformat(day)
-        report = run_command(name, day, environment)
+    `of_day`: what another task returned, where the run does not say the day itself; `settings`:
+    more of the command's environment.
+    """
+
+    def run(
+        given: str | None = None,
+        ds: str | None = None,
+        params: dict[str, Any] | None = None,
+        triggering_asset_events: Any = None,
+        outlet_events: Any = None,
+    ) -> dict[str, Any]:
+        day = given or day_of(ds, params, triggering_asset_events)
+        report = run_command(name, day, environment, settings=settings)
+        for asset in outlets:
+            outlet_events[asset].extra = {"ds": day}
         if report["details"].get("kept") and name == "train":
             raise AirflowSkipException(
                 f"Kept the embedder of {report['details']['trained']}: "
@@ -87,18 +98,45 @@ def step(
         retry_delay=timedelta(minutes=1),
         retry_policy=RETRY_POLICY,
         trigger_rule=trigger_rule,
+        outlets=list(outlets),
         **options,
     )
-    return build(run)()
+    return build(run)(given=of_day)
 
 
-def run_command(name: str, day: str, environment: str) -> dict[str, Any]:
-    """Run the step, its log on ours, and return its report. Raises by exit code."""
+def day_of(ds: str | None, params: Mapping[str, Any] | None, events: Any) -> str:
+    """By the parameter, else of the newest asset that started the run, else its logical date."""
+    renewed = [event.extra.get("ds") for some in (events or {}).values() for event in some]
+    day = (params or {}).get("ds") or max(filter(None, renewed), default=None) or ds
+    if day is None:
+        raise StepBadData(
+            "The run has no date. Trigger it with a logical date, or with the parameter "
+            '`ds`, such as {"ds": "2026-11-20"}.'
+        )
+    return date.fromisoformat(day).isoformat()
+
+
+def run_command(
+    name: str,
+    day: str | None,
+    environment: str,
+    *more: str,
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run the step, its log on ours, and return its report. Raises by exit code.
+
+    `more`: arguments after the day; `settings`: more of its environment.
+    """
     python = os.environ.get(f"LOOKALIKE_{environment.upper()}_PYTHON", sys.executable)
-    command = [python, "-m", f"pipelines.{name}", "--ds", day]
+    command = [python, "-m", f"pipelines.{name}", *(["--ds", day] if day else []), *more]
     lines = [""]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(settings or {})},
+        text=True,
+        bufsize=1,
     ) as process:
         try:
             for line in process.stdout or ():

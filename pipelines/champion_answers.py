@@ -29,7 +29,8 @@ log = structlog.get_logger()
 
 def champion_before(root: Path, ds: date) -> Entry | None:
     """What served when no bundle of this day or a later one had: the same before and after it."""
-    earlier = list(takewhile(lambda entry: entry.ds < ds, read_ledger(root)))
+    serving = (entry for entry in read_ledger(root) if entry.serves)
+    earlier = list(takewhile(lambda entry: entry.ds < ds, serving))
     return earlier[-1] if earlier else None
 
 

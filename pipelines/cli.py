@@ -74,6 +74,29 @@ def run(
 
 
 @app.command()
+def refresh() -> None:
+    """Fold what changed live into a new bundle, with the embedder that serves; trains nothing."""
+    from pipelines.cycle import StepFailed, run_refresh
+
+    with exit_codes():
+        settings = load_settings()
+    try:
+        news, reports = run_refresh(settings)
+    except StepFailed as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.code) from error
+    if not reports:
+        typer.echo(f"Nothing to do: {news.why}.")
+        return
+    facts = {report.step: report.details for report in reports}["bundle"]
+    ages = facts.get("freshness_seconds", {})
+    typer.echo(
+        f"Bundle {facts['bundle']} of {news.ds} has {news.changes} changes; "
+        f"the oldest was {ages.get('oldest', 0):.0f} s old when it was sealed."
+    )
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
@@ -96,18 +119,61 @@ def status(
 
 
 @app.command()
-def promote(
-    day: Day,
-    why: Annotated[str, typer.Option(help="For the ledger.")] = "promoted by hand",
+def review(
+    version: Annotated[str | None, typer.Argument(help="Without one: what waits.")] = None,
+    approve: Annotated[
+        bool | None, typer.Option("--approve/--reject", help="May it serve?", show_default=False)
+    ] = None,
+    why: Annotated[str, typer.Option(help="For the ledger.")] = "",
 ) -> None:
-    """Put the day's registered bundle in Production."""
-    from pipelines.bundle import bundle_digest
-    from pipelines.release import current_user, promote_bundle
+    """Say whether a candidate may serve; or list those that wait, each with its evidence."""
+    from pipelines.releasable import of_version
+    from pipelines.release import current_user, review_bundle
+    from pipelines.waiting import waiting_lines
 
     with exit_codes():
         settings = load_settings()
-        digest = bundle_digest(settings, day.date())
-        entry = promote_bundle(settings, day.date(), digest, who=current_user(), why=why)
+        if version is None:
+            typer.echo("\n".join(waiting_lines(settings)) or "No candidate waits for a review.")
+            return
+        if approve is None:
+            raise typer.BadParameter("expected --approve or --reject beside the version")
+        if not why.strip():
+            raise typer.BadParameter("expected --why: the ledger keeps the reason")
+        entry = review_bundle(
+            settings,
+            of_version(settings, version),
+            "approve" if approve else "reject",
+            who=current_user(),
+            why=why,
+        )
+        typer.echo(f"Version {entry.version}: {entry.action} by {entry.who}, {entry.why}.")
+
+
+@app.command()
+def promote(
+    day: Day,
+    why: Annotated[str, typer.Option(help="For the ledger.")] = "promoted by hand",
+    at_once: Annotated[bool, typer.Option(help="Without shadow and canary.")] = False,
+) -> None:
+    """Approve the day's bundle and bring it to the shoppers: shadow, canary, all of them."""
+    from pipelines.bundle import bundle_digest
+    from pipelines.releasable import registered
+    from pipelines.release import current_user, promote_bundle, review_bundle
+    from pipelines.rollout import roll_out
+    from serving.ledger import champion
+
+    with exit_codes():
+        settings = load_settings()
+        candidate = registered(settings, day.date(), bundle_digest(settings, day.date()))
+        entry = champion(settings.root)
+        if entry is None or entry.bundle != candidate.digest:
+            who = current_user()
+            review_bundle(settings, candidate, "approve", who=who, why=why)
+            if at_once:
+                entry = promote_bundle(settings, candidate, who=who, why=why)
+            else:
+                entry = roll_out(settings, candidate).entry
         typer.echo(f"Production is version {entry.version}, bundle {entry.bundle}.")
 
 
@@ -116,12 +182,18 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="A version that has served.")] = None,
     why: Annotated[str, typer.Option(help="For the ledger.")] = "rolled back by hand",
 ) -> None:
-    """Serve the bundle that served before, or a given version."""
+    """End a rollout that is under way; else serve the bundle before, or a given version."""
     from pipelines.release import current_user, roll_back
+    from serving.ledger import champion
 
     with exit_codes():
-        entry = roll_back(load_settings(), to=to, who=current_user(), why=why)
-        typer.echo(f"Production is version {entry.version}, bundle {entry.bundle}.")
+        settings = load_settings()
+        entry = roll_back(settings, to=to, who=current_user(), why=why)
+        if entry.action == "abort":
+            typer.echo(f"Version {entry.version} is out of its rollout.")
+        serving = champion(settings.root)
+        if serving is not None:
+            typer.echo(f"Production is version {serving.version}, bundle {serving.bundle}.")
 
 
 @app.command()

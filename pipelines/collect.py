@@ -25,7 +25,7 @@ from pipelines.release import LOCK, served
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, locked, run_step, staging
 from serving.bundle import read_manifest
-from serving.ledger import read_ledger
+from serving.ledger import read_ledger, standing
 
 KEPT_FOR = timedelta(days=30)
 NEW_FOR = timedelta(days=7)
@@ -78,10 +78,15 @@ def _by_ledger(settings: Settings, ds: date) -> dict[str, str]:
     entries, first = read_ledger(settings.root), _midnight(ds) - KEPT_FOR
     lately = [entry for entry in entries if entry.at >= first]
     why = {
-        digest: "served" for entry in lately for digest in (entry.bundle, entry.former) if digest
+        digest: "decided about"
+        for entry in lately
+        for digest in (entry.bundle, entry.former)
+        if digest
     }
     why |= {entry.bundle: "previous" for entry in served(entries)[-2:-1]}
-    why |= {entry.bundle: "champion" for entry in entries[-1:]}
+    now = standing(reversed(entries))
+    why |= {now.candidate.bundle: "candidate"} if now.candidate else {}
+    why |= {now.champion.bundle: "champion"} if now.champion else {}
     return why
 
 

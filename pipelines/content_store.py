@@ -78,6 +78,11 @@ class ContentStore:
         values = np.frombuffer(column.buffers()[1], self.dtype).reshape(-1, *self.shape)
         return keys, values[column.offset : column.offset + len(keys)]
 
+    def keys(self, shard: str) -> list[str]:
+        """Of a shard, without its values."""
+        with pa.memory_map(str(self.path(shard))) as source:
+            return [key.hex() for key in pa.ipc.open_file(source).read_all()["key"].to_pylist()]
+
     def view(self, shards: Iterable[str], keys: Sequence[str]) -> "View":
         """The values of `keys` in their order, left on the disk. Raises BadInput for a lost key."""
         place: dict[str, tuple[int, int]] = {}

@@ -30,7 +30,7 @@ index, and searched exactly.</p>
 <p>Bundle <code>{escape(explained.bundle)}</code>, space <code>{escape(manifest["space_id"])}</code>
 </p>
 """,
-        style="explain_page.css",
+        styles=["explain_page.css"],
     )
 
 

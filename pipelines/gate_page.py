@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.answer_row import answer_row, tile
 from pipelines.page import Pixels, page, picture
-from pipelines.worst_queries import Shown, Worst
+from pipelines.worst_queries import Worst
 
 THUMBNAIL = 128  # pixels at most
 STAGES = (("reducer", "reducer_loss"), ("precision", "precision_loss"), ("engine", "engine_loss"))
@@ -41,7 +42,7 @@ not in the index. An item as near as the last of them counts as found. Lower bou
 confidence (bootstrap over queries).</p>
 <p>Space <code>{escape(verdict["space_id"])}</code></p>
 """,
-        style="gate_page.css",
+        styles=["tables.css", "answer_row.css", "gate_page.css"],
     )
 
 
@@ -276,7 +277,7 @@ def _query(worst: Worst, thumbnails: Mapping[str, str], precision: str) -> str:
     asked = worst.asked
     return f"""<article>
 <figure class="asked">
-<img src="{thumbnails[asked.key]}" alt="">
+{tile(thumbnails[asked.key], "")}
 <figcaption><b>{escape(asked.title)}</b>
 <span class="soft">{escape(asked.category)}</span>
 <span class="facts"><span class="kind">{escape(worst.kind)}</span>
@@ -284,26 +285,11 @@ def _query(worst: Worst, thumbnails: Mapping[str, str], precision: str) -> str:
 <span class="soft">{", ".join(lost)}</span></figcaption>
 </figure>
 <div class="answers">
-{_row("Nearest", worst.nearest, "missed", thumbnails)}
-{_row("Given", worst.given, "instead", thumbnails)}
+{answer_row("Nearest", worst.nearest, "missed", thumbnails)}
+{answer_row("Given", worst.given, "instead", thumbnails)}
 </div>
 </article>
 """
-
-
-def _row(name: str, row: Sequence[Shown], mark: str, thumbnails: Mapping[str, str]) -> str:
-    tiles = "".join(
-        f'<li{f" class={mark}" if shown.marked else ""} title="{_caption(shown)}">'
-        f'<img src="{thumbnails[shown.key]}" alt="{_caption(shown, mark)}">'
-        f"<span>{shown.cosine:.3f}</span></li>"
-        for shown in row
-    )
-    return f"<h3>{name}</h3>\n<ol>{tiles}</ol>"
-
-
-def _caption(shown: Shown, mark: str = "") -> str:
-    prefix = f"{mark}: " if mark and shown.marked else ""
-    return escape(f"{prefix}{shown.title}, {shown.category}")
 
 
 def _thumbnails(worst: Sequence[Worst], photos: Photos) -> dict[str, str]:

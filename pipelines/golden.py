@@ -57,7 +57,7 @@ def golden_photos(settings: Settings, ds: date, engine: Engine, count: int) -> l
     One that cannot be read any more is no query: the bundle does not hold it.
     """
     found: list[Golden] = []
-    for row in _unseen(read_catalogue(settings, ds).items, SPARE * count):
+    for row in unseen(read_catalogue(settings, ds).items, SPARE * count):
         if len(found) == count:
             break
         try:
@@ -71,7 +71,7 @@ def golden_photos(settings: Settings, ds: date, engine: Engine, count: int) -> l
     return found
 
 
-def _unseen(items: pa.Table, count: int) -> list[dict[str, Any]]:
+def unseen(items: pa.Table, count: int) -> list[dict[str, Any]]:
     """Rows that nothing was trained on, by photo digest: as good as random, the same every day."""
     unseen = items.filter(pc.not_equal(items["split"], "train")).sort_by("image_digest")
     wild = pc.equal(unseen["kind"], "wild")

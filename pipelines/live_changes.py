@@ -13,7 +13,7 @@ What counted is written beside the catalogue: `prune` keeps it as long as a feed
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from itertools import takewhile
 from typing import Any
 
@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.live_day import OPEN_FOR, beginning
 from pipelines.settings import Settings
 from pipelines.step import Partition, digest_of
 from pipelines.tables import Frame, to_frame
@@ -29,7 +30,6 @@ from serving.live_change import Change
 from serving.live_photos import photo_path
 from serving.live_place import LIVE
 
-OPEN_FOR = timedelta(days=2)  # from the beginning of a day, until which it takes in changes
 COLUMNS = ["item_id", "image", "box", "kind", "updated_at"]  # what facts of an item do not hold
 
 Row = dict[str, Any]
@@ -79,7 +79,7 @@ class Known:
         """Than what was changed at that time by the change of that sequence."""
         row = self.feed.get(item_id)
         if row is not None or item_id in self.gone:
-            return at >= (row and row["updated_at"] or _beginning(self.live.ds))
+            return at >= (row and row["updated_at"] or beginning(self.live.ds))
         before = self.former.get(item_id, {}).get("updated_at")
         return sequence > self.live.settled and (before is None or at >= before)
 
@@ -105,7 +105,7 @@ def read_live_changes(settings: Settings, ds: date, former: Partition | None) ->
     if not settings.live_place.exists:
         return LiveChanges(ds)
     changes, newest = _stored(settings)
-    end = _beginning(ds) + OPEN_FOR
+    end = beginning(ds) + OPEN_FOR
     whole = list(takewhile(lambda change: change.at < end, changes))
     settled = former.done().details.get(LIVE_SEQUENCE, 0) if former else 0
     if settled > newest:
@@ -142,10 +142,6 @@ def with_live_changes(
     )
     ids = [change.item_id for change in counted]
     return pd.concat([feed[~feed["item_id"].isin(ids)], changed]), ids
-
-
-def _beginning(ds: date) -> datetime:
-    return datetime.combine(ds, time(), UTC)
 
 
 def _by_id(rows: Frame) -> dict[str, Row]:

@@ -26,7 +26,7 @@ from pipelines.step import (
     Report,
     command,
     digest_of,
-    previous_day,
+    made_from,
     run_step,
 )
 from serving.bundle import LOCALISER
@@ -39,11 +39,7 @@ def run(settings: Settings, ds: date) -> Report:
         "recipe": settings.localise.model_dump_json(),
         "pixel_spec": settings.preprocess.pixel_spec,
     }
-    before = previous_day(settings, "localise", ds)
-    same = before is not None and all(
-        before.done().inputs.get(name) == value for name, value in inputs.items()
-    )
-    kept = before if same else None
+    kept = made_from(settings, "localise", ds, inputs)
     # Without one to keep, it depends on the photos of the day it is trained on.
     inputs["trained_on"] = (
         kept.done().inputs["trained_on"] if kept else Partition(settings, "embed", ds).done().digest

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Literal
@@ -17,9 +18,9 @@ QUALITY = 86  # of JPEG
 Pixels = npt.NDArray[np.uint8]
 
 
-def page(title: str, aside: str, body: str, *, footer: str, style: str) -> str:
-    """The whole document. `title` is text; the rest is HTML. `style`: a file beside this one."""
-    css = "".join(path.read_text() for path in (*STYLES, HERE / style))
+def page(title: str, aside: str, body: str, *, footer: str, styles: Sequence[str]) -> str:
+    """The whole document. `title` is text; the rest is HTML. `styles`: files beside this one."""
+    css = "".join(path.read_text() for path in (*STYLES, *map(HERE.joinpath, styles)))
     return f"""<!doctype html>
 <html lang="en">
 <head>

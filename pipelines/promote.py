@@ -1,49 +1,62 @@
-"""Promote the day's bundle by policy: the gate passed, so it serves.
+"""Bring the day's bundle to the shoppers once a review has approved it.
 
     python -m pipelines.promote --ds 2026-11-20
 
-The bundle is verified, loaded and asked before the ledger names it. A newer champion stays. With
-`registry.auto_promote = false` it waits in Staging for `lookalike promote`. Cost: 9 s.
+First in shadow, then in canary, beside the champion on all replicas that answer; then it serves,
+and each replica confirms it. Figures beyond the bounds of `rollout`, or a `lookalike rollback`,
+end it with exit code 3, and shoppers keep the champion. Without a review it waits. The ledger
+says how far it is: killed, it goes on from there. Cost: 12 s, plus the seconds of shadow and
+canary where a server runs.
 """
 
 import json
 from datetime import date
 from pathlib import Path
 
-from model.errors import Refused
+from pipelines.bundle import bundle_digest
+from pipelines.releasable import Registered
+from pipelines.release import REVIEWS, latest_about
+from pipelines.rollout import roll_out
 from pipelines.settings import Settings
-from pipelines.step import Outcome, Partition, Report, command, run_step
+from pipelines.step import Outcome, Report, command, run_step
+from serving.ledger import ROLLS_OUT, read_ledger, read_standing
 
-POLICY = "policy: the gate passed"
+DECISION = "decision.json"
 
 
 def run(settings: Settings, ds: date) -> Report:
-    """Decide once for each bundle; a later rollback is not undone by running this again."""
-    registered = Partition(settings, "register", ds).done().details
-    inputs = {
-        "bundle": str(registered["bundle"]),
-        "version": str(registered["version"]),
-        "auto_promote": str(settings.registry.auto_promote),
-    }
+    """Once for each review of the bundle; a later rollback is not undone by this."""
+    digest = bundle_digest(settings, ds)
+    review = latest_about(read_ledger(settings.root), digest, REVIEWS)
+    inputs = {"bundle": digest, "review": f"{review.action} {review.at}" if review else ""}
     return run_step(
-        settings, "promote", ds, inputs=inputs, body=lambda to: _promote(settings, ds, inputs, to)
+        settings,
+        "promote",
+        ds,
+        inputs=inputs,
+        body=lambda folder: _promote(settings, digest, folder),
     )
 
 
-def _promote(settings: Settings, ds: date, inputs: dict[str, str], folder: Path) -> Outcome:
-    details: dict[str, object] = {"bundle": inputs["bundle"], "version": inputs["version"]}
-    if not settings.registry.auto_promote:
-        details |= {"promoted": False, "why": "waits for `lookalike promote`"}
+def _promote(settings: Settings, digest: str, folder: Path) -> Outcome:
+    latest = latest_about(read_ledger(settings.root), digest)
+    details: dict[str, object] = {"bundle": digest, "version": latest.version if latest else None}
+    if latest is None:
+        details |= {"promoted": False, "why": "waits for a review"}
+    elif latest.action in ("approve", *ROLLS_OUT):
+        way = roll_out(settings, Registered(latest.version, latest.ds, digest))
+        details |= {"promoted": True, "former": way.entry.former, "parts": way.parts}
+        details |= {"confirmed": way.confirmed, "silent": way.silent}
     else:
-        from pipelines.release import promote_bundle  # MLflow takes seconds to import
-
-        try:
-            entry = promote_bundle(settings, ds, inputs["bundle"], who="daily_retrain", why=POLICY)
-            details |= {"promoted": True, "former": entry.former}
-        except Refused as error:
-            details |= {"promoted": False, "why": str(error)}
-    (folder / "decision.json").write_text(json.dumps(details, indent=1))
+        promoted = serves(settings, digest)
+        details |= {"promoted": promoted, "why": f"{latest.action} by {latest.who}: {latest.why}"}
+    (folder / DECISION).write_text(json.dumps(details, indent=1))
     return Outcome(rows=1, details=details)
+
+
+def serves(settings: Settings, digest: str) -> bool:
+    champion = read_standing(settings.root).champion
+    return champion is not None and champion.bundle == digest
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from pipelines.release import LOCK, served
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, locked, run_step
 from serving.bundle import LIVE_SEQUENCE, MANIFEST
-from serving.ledger import read_ledger
+from serving.ledger import read_ledger, standing
 from serving.live_change import Change
 from serving.live_photos import PHOTOS
 from serving.live_place import LIVE
@@ -55,7 +55,8 @@ def run(settings: Settings, ds: date) -> Report:
 def taken_in(settings: Settings, ds: date) -> int:
     """The newest change that all bundles have which may serve again; 0 where one is not here."""
     entries = read_ledger(settings.root)
-    digests = {entry.bundle for entry in served(entries)[-2:]}
+    beside = standing(reversed(entries)).candidate
+    digests = {entry.bundle for entry in (*served(entries)[-2:], *([beside] if beside else []))}
     digests |= {entry.former for entry in entries if entry.former and entry.at >= _first(ds)}
     return min((_live_sequence(settings.root / "bundles" / each) for each in digests), default=0)
 

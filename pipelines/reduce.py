@@ -31,7 +31,7 @@ from pipelines.step import (
     command,
     digest_of,
     file_digest,
-    previous_day,
+    made_from,
     run_step,
 )
 from pipelines.trial import draw_trial
@@ -43,12 +43,8 @@ BLOCK = 65_536  # embeddings at a time
 def run(settings: Settings, ds: date) -> Report:
     """Fit, or keep the reducer that was fitted for this embedder."""
     embedder = str(Partition(settings, "embed", ds).done().details["embedder"])
-    before = previous_day(settings, "reduce", ds)
     inputs = {"embedder": embedder, "rule": _rule(settings)}
-    same = before is not None and all(
-        before.done().inputs.get(name) == value for name, value in inputs.items()
-    )
-    kept = before if same else None
+    kept = made_from(settings, "reduce", ds, inputs)
     # Without a reducer to keep, it depends on the photos of the day it is fitted on.
     inputs["fitted_on"] = (
         kept.done().inputs["fitted_on"] if kept else Partition(settings, "embed", ds).done().digest

@@ -1,12 +1,14 @@
 """The MLflow registered model of the shop: a version a bundle, stages and aliases.
 
 Stages are deprecated since MLflow 2.9 but are how people review and roll back; this file is the
-only one that knows them. The ledger decides, `sync` makes the registry agree with it.
+only one that asks MLflow for them, and without them all works by ledger and aliases. What they
+should be is in `pipelines/stages.py`.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,20 +17,35 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from pipelines.evidence_record import PAGE, RECORD, Evidence
 from pipelines.settings import Settings
+from pipelines.step import Partition
 from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
 KINDS = ("all", "held-out", "new", "wild")
-STAGES = ("None", "Staging", "Production", "Archived")
 ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 
 
-def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class Version:
+    """A version of the registry, which is a bundle."""
+
+    number: str
+    stage: str
+    digest: str
+    ds: date
+    tags: Mapping[str, str]
+
+
+def register_bundle(
+    settings: Settings, ds: date, bundle: Bundle, blessing: dict[str, Any], evidence: Evidence
+) -> str:
     """A version for the bundle, in Staging as `challenger`; the one it has already, if any.
 
-    `blessing`: what a server on it showed, see `pipelines/bless.py`.
+    `blessing`: what a server on it showed, see `pipelines/bless.py`. `evidence`: of the day's
+    step, whose files are stored with the version, also with one that is there already.
     """
     tracker, name = client(settings), settings.registry.model
     _create_model(settings)
@@ -44,7 +61,9 @@ def register_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict
         )
         version = str(created.version)
     with _quiet_stages():
-        if tracker.get_model_version(name, version).current_stage == "None":
+        found = tracker.get_model_version(name, version)
+        _store_evidence(settings, found, evidence)
+        if found.current_stage == "None":
             # The stage last: it says that both are done.
             tracker.set_registered_model_alias(name, CHALLENGER, version)
             tracker.transition_model_version_stage(name, version, "Staging")
@@ -65,25 +84,41 @@ def version_of(settings: Settings, digest: str) -> str | None:
     return None
 
 
-def sync(settings: Settings, *, champion: str, previous: str | None) -> None:
-    """Stages and aliases as the ledger says; safe to repeat after a crash in the middle."""
-    tracker, name = client(settings), settings.registry.model
+def list_versions(settings: Settings) -> list[Version]:
+    """Of bundles, newest first."""
+    return [
+        Version(
+            number=str(found.version),
+            stage=found.current_stage,
+            digest=found.tags["bundle"],
+            ds=date.fromisoformat(found.tags["ds"]),
+            tags=dict(found.tags),
+        )
+        for found in versions(settings)
+        if "bundle" in found.tags
+    ]
+
+
+def move_stage(settings: Settings, version: str, stage: str) -> None:
     with _quiet_stages():
-        for version in versions(settings):
-            stage, number = version.current_stage, str(version.version)
-            if number == champion and stage != "Production":
-                tracker.transition_model_version_stage(name, number, "Production")
-            elif number != champion and stage == "Production":
-                tracker.transition_model_version_stage(name, number, "Archived")
-        aliases = dict(tracker.get_registered_model(name).aliases)
-        wanted = {CHAMPION: champion, PREVIOUS: previous}
-        for alias, target in wanted.items():
-            if target is None and alias in aliases:
-                tracker.delete_registered_model_alias(name, alias)
-            elif target is not None and str(aliases.get(alias)) != target:
-                tracker.set_registered_model_alias(name, alias, target)
-        if str(aliases.get(CHALLENGER)) == champion:
-            tracker.delete_registered_model_alias(name, CHALLENGER)
+        client(settings).transition_model_version_stage(settings.registry.model, version, stage)
+
+
+def note(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
+    """Beside the version, for people."""
+    for name, value in tags.items():
+        client(settings).set_model_version_tag(settings.registry.model, version, name, value)
+
+
+def point_alias(settings: Settings, wanted: Mapping[str, str | None]) -> None:
+    """Each alias to its version; None: to none."""
+    tracker, name = client(settings), settings.registry.model
+    aliases = {alias: str(v) for alias, v in tracker.get_registered_model(name).aliases.items()}
+    for alias, target in wanted.items():
+        if target is None and alias in aliases:
+            tracker.delete_registered_model_alias(name, alias)
+        elif target is not None and aliases.get(alias) != target:
+            tracker.set_registered_model_alias(name, alias, target)
 
 
 def download(settings: Settings, version: str, folder: Path) -> Path:
@@ -115,6 +150,23 @@ def _log_bundle(settings: Settings, ds: date, bundle: Bundle, blessing: dict[str
     tracker.log_dict(run.info.run_id, blessing, "blessing.json")
     tracker.set_terminated(run.info.run_id)
     return str(run.info.run_id)
+
+
+def _store_evidence(settings: Settings, version: ModelVersion, evidence: Evidence) -> None:
+    tracker, folder = client(settings), Partition(settings, "evidence", evidence.ds).output
+    for name in (PAGE, RECORD):
+        tracker.log_artifact(version.run_id, str(folder / name))
+    for name, value in _evident(evidence).items():
+        tracker.set_model_version_tag(version.name, version.version, name, value)
+
+
+def _evident(evidence: Evidence) -> dict[str, str]:
+    net = evidence.churn_net
+    return {
+        "evidence.churn_net": "unknown" if net is None else str(net),
+        "evidence.items": str(evidence.data.items),
+        "evidence.retrained": str(evidence.retrained),
+    }
 
 
 def _tags(ds: date, bundle: Bundle) -> dict[str, str]:

@@ -1,60 +1,135 @@
-"""Release decisions: promote, roll back. The ledger is written first, the registry follows it.
+"""Release decisions: review, shadow, canary, promote, abort, roll back.
+
+Each is one entry in the ledger, written under one lock; the registry follows it. Served bundles
+form a stack: a promotion puts one on top, a rollback goes back to one below, so `rollback` never
+lands on a bundle that was itself rolled back.
 
 What a decision does not need is imported where it is needed: shoppers who see odd results wait for
 the ledger, and MLflow and the engines take seconds to import.
-
-Served bundles form a stack: a promotion puts one on top, a rollback goes back to one below, so
-`rollback` never lands on a bundle that was itself rolled back.
 """
 
-import getpass
-from datetime import date
-from pathlib import Path
+import os
+import pwd
+from collections.abc import Sequence
+from typing import Literal
 
 import structlog
 
 from model.errors import BadInput, Refused
+from pipelines.releasable import Registered, check, try_out, verdict_of, verified
 from pipelines.settings import Settings
-from pipelines.step import locked, staging
-from serving.bundle import Bundle, store, verify
-from serving.ledger import Entry, append, now, read_ledger
+from pipelines.step import locked
+from serving.ledger import ACTIONS, ROLLS_OUT, Action, Entry, append, now, read_ledger, standing
 
 LOCK = "release.lock"
+POLICY = "policy"  # who decides where nobody is asked
+NOBODY = "nobody"  # who was asked, and did not answer
+REVIEWS: tuple[Action, ...] = ("approve", "reject")
 
 log = structlog.get_logger()
 
 
-def promote_bundle(settings: Settings, ds: date, digest: str, *, who: str, why: str) -> Entry:
-    """Make the bundle the champion; the entry that made it so if it is already.
+def review_bundle(
+    settings: Settings,
+    candidate: Registered,
+    action: Literal["approve", "reject"],
+    *,
+    who: str,
+    why: str,
+) -> Entry:
+    """A yes or no to a candidate; the entry that decided it, if that says the same.
 
-    Raises Refused when a newer day's bundle serves or a blessing is missing, Damaged when the
-    files are not the bundle's.
+    A person may change a review until the bundle serves. The policy and a time that is over change
+    nothing that is decided. Raises Refused for a person who is not named in `review.reviewers`,
+    for a bundle that serves or has served, and what `check` refuses.
+    """
+    may_review(settings, who)
+    with locked(settings.root / "locks" / LOCK):
+        entries = read_ledger(settings.root)
+        latest = latest_about(entries, candidate.digest)
+        if latest is not None and (latest.action == action or who in (POLICY, NOBODY)):
+            return latest
+        if any(entry.serves and entry.bundle == candidate.digest for entry in entries):
+            raise Refused(
+                f"Version {candidate.version} has served, so there is nothing to review. "
+                f"To take it away or to serve it again: lookalike rollback [--to VERSION]."
+            )
+        if action == "approve" and latest is not None and latest.action in ROLLS_OUT:
+            return latest
+        verdict = verdict_of(check(settings, candidate, entries)) if action == "approve" else ""
+        entry = _entry(entries, action, candidate, who=who, why=why, verdict=verdict)
+        append(settings.root, entry)
+        if latest is not None and latest.action in ROLLS_OUT:
+            append(settings.root, _entry(entries, "abort", candidate, who=who, why=why))
+        _sync(settings)
+    return entry
+
+
+def try_beside(
+    settings: Settings,
+    candidate: Registered,
+    action: Literal["shadow", "canary"],
+    share: float,
+    *,
+    why: str,
+) -> Entry:
+    """Have the candidate answer a share of the traffic. Raises Refused as `check` does, and where
+    it is not approved or another candidate is in a rollout.
     """
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
-        current = entries[-1] if entries else None
-        if current is None or current.bundle != digest:
-            if current is not None and current.ds > ds:
-                raise Refused(
-                    f"The bundle of {ds} is older than the champion of {current.ds}, which stays. "
-                    f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
-                )
-            version = _version(settings, digest)
-            bundle = _verified(settings, digest, version)
-            _blessed(settings, ds, bundle)
-            _try(bundle)
-            current = Entry(
-                at=now(), action="promote", who=who, why=why, ds=ds, version=version,
-                former=current.bundle if current else None, bundle=digest,
-                verdict=_verdict(bundle),
-            )  # fmt: skip
+        approval = approval_of(entries, candidate)
+        beside = standing(reversed(entries)).candidate
+        if beside is not None and beside.bundle != candidate.digest:
+            raise Refused(
+                f"Version {beside.version} is in {beside.action}. Expected one candidate at a "
+                f"time. Wait for its end, or end it: lookalike rollback."
+            )
+        verdict = verdict_of(check(settings, candidate, entries))
+        entry = _entry(
+            entries, action, candidate, who=approval.who, why=why, verdict=verdict, share=share
+        )
+        append(settings.root, entry)
+        _sync(settings)
+    return entry
+
+
+def promote_bundle(settings: Settings, candidate: Registered, *, who: str, why: str) -> Entry:
+    """Make the bundle the champion; the entry that made it so if it is already.
+
+    Raises Refused when it was not approved, when a newer day's bundle serves or a blessing is
+    missing, Damaged when the files are not the bundle's.
+    """
+    with locked(settings.root / "locks" / LOCK):
+        entries = read_ledger(settings.root)
+        current = standing(reversed(entries)).champion
+        if current is None or current.bundle != candidate.digest:
+            approval_of(entries, candidate)
+            bundle = check(settings, candidate, entries)
+            try_out(bundle)
+            verdict = verdict_of(bundle)
+            current = _entry(entries, "promote", candidate, who=who, why=why, verdict=verdict)
             append(settings.root, current)
         _sync(settings)
     return current
 
 
+def abort(settings: Settings, digest: str, *, who: str, why: str) -> Entry | None:
+    """Take the candidate out of shadow or canary; None where it is in neither any more."""
+    with locked(settings.root / "locks" / LOCK):
+        entries = read_ledger(settings.root)
+        beside = standing(reversed(entries)).candidate
+        if beside is None or beside.bundle != digest:
+            return None
+        entry = _again(beside, "abort", former=beside.former, who=who, why=why)
+        append(settings.root, entry)
+        _sync(settings)
+    return entry
+
+
 def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entry:
-    """Serve an earlier champion again: the one before, or version `to`.
+    """Undo the last release: end the candidate's rollout, else serve the champion before it again,
+    or the one of version `to`.
 
     These very bytes have served, so they are verified and not tried again; a server that cannot
     load them keeps what it has. Raises BadInput when there is none, or when `to` never served,
@@ -62,21 +137,27 @@ def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entr
     """
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
-        target = _target(entries, to)
-        bundle = _verified(settings, target.bundle, target.version)
-        entry = Entry(
-            at=now(), action="rollback", who=who, why=why, ds=target.ds, version=target.version,
-            former=entries[-1].bundle, bundle=target.bundle, verdict=_verdict(bundle),
-        )  # fmt: skip
+        beside = standing(reversed(entries)).candidate
+        if beside is not None and to in (None, beside.version):
+            entry = _again(beside, "abort", former=beside.former, who=who, why=why)
+        else:
+            target = _target(entries, to)
+            bundle = verified(settings, target.bundle, target.version)
+            entry = _again(
+                target, "rollback", former=_serving(entries), who=who, why=why,
+                verdict=verdict_of(bundle),
+            )  # fmt: skip
         append(settings.root, entry)
         _sync(settings)
     return entry
 
 
-def served(entries: list[Entry]) -> list[Entry]:
+def served(entries: Sequence[Entry]) -> list[Entry]:
     """The stack of bundles that served and were not rolled back, the champion last."""
     stack: list[Entry] = []
     for entry in entries:
+        if not entry.serves:
+            continue
         # Forward again, to a bundle that was itself rolled back, puts it on top.
         if entry.action == "rollback" and any(entry.bundle == each.bundle for each in stack):
             while stack[-1].bundle != entry.bundle:
@@ -86,11 +167,53 @@ def served(entries: list[Entry]) -> list[Entry]:
     return stack
 
 
+def latest_about(
+    entries: Sequence[Entry], digest: str, actions: Sequence[Action] = ACTIONS
+) -> Entry | None:
+    """The last decision about a bundle, of these actions."""
+    about = (e for e in reversed(entries) if e.bundle == digest and e.action in actions)
+    return next(about, None)
+
+
 def current_user() -> str:
-    return getpass.getuser()
+    """By the account of this process: an environment can say anything."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container
+        return f"user {os.getuid()}"
 
 
-def _target(entries: list[Entry], to: str | None) -> Entry:
+def may_review(settings: Settings, who: str) -> None:
+    """Raises Refused for a person who is not named."""
+    named = settings.review.reviewers
+    if named and who not in (*named, POLICY, NOBODY):
+        raise Refused(
+            f"{who} may not review. Expected one of review.reviewers: {', '.join(named)}. "
+            f"Nothing was changed."
+        )
+
+
+def approval_of(entries: Sequence[Entry], candidate: Registered) -> Entry:
+    """The yes of its last review. Raises Refused where there is none, or a no since."""
+    latest = latest_about(entries, candidate.digest)
+    review = latest_about(entries, candidate.digest, REVIEWS)
+    if latest is None or review is None:
+        raise Refused(
+            f"Nobody has approved version {candidate.version}. Expected a review first: "
+            f"lookalike review {candidate.version} --approve."
+        )
+    if latest.action in ("reject", "abort"):
+        raise Refused(
+            f"Version {candidate.version} was {PAST[latest.action]} by {latest.who}: {latest.why}. "
+            f"To try it again: lookalike review {candidate.version} --approve."
+        )
+    return review
+
+
+PAST = {"reject": "rejected", "abort": "aborted"}
+
+
+def _target(entries: Sequence[Entry], to: str | None) -> Entry:
     stack = served(entries)
     if to is None:
         if len(stack) < 2:
@@ -99,78 +222,54 @@ def _target(entries: list[Entry], to: str | None) -> Entry:
                 f"The ledger has: {[entry.version for entry in stack]}."
             )
         return stack[-2]
-    for entry in reversed(entries):
+    past = [entry for entry in entries if entry.serves]
+    for entry in reversed(past):
         if entry.version == to:
             return entry
     raise BadInput(
         f"Version {to} has never served, so there is nothing to go back to. "
-        f"Versions that have: {sorted({entry.version for entry in entries})}."
+        f"Versions that have: {sorted({entry.version for entry in past})}."
     )
 
 
-def _version(settings: Settings, digest: str) -> str:
-    from pipelines.registry import version_of
-
-    version = version_of(settings, digest)
-    if version is None:
-        raise BadInput(f"Bundle {digest} is not in the registry. Run step `register` first.")
-    return version
+def _serving(entries: Sequence[Entry]) -> str | None:
+    champion = standing(reversed(entries)).champion
+    return champion.bundle if champion else None
 
 
-def _verified(settings: Settings, digest: str, version: str) -> Bundle:
-    """Every byte of it; from the artefact store, if it is not here any more."""
-    folder = settings.root / "bundles" / digest
-    if not folder.is_dir():
-        _restore(settings, digest, version, folder.parent)
-    return verify(folder, digest)
+def _entry(
+    entries: Sequence[Entry],
+    action: Action,
+    candidate: Registered,
+    *,
+    who: str,
+    why: str,
+    verdict: str = "",
+    share: float = 0,
+) -> Entry:
+    return Entry(
+        at=now(), action=action, who=who, why=why, verdict=verdict, ds=candidate.ds,
+        version=candidate.version, former=_serving(entries), bundle=candidate.digest, share=share,
+    )  # fmt: skip
 
 
-def _try(bundle: Bundle) -> None:
-    """Load it and ask it: what fails here must not reach shoppers."""
-    from serving.champion import self_test
-    from serving.engine import Engine
-
-    self_test(Engine(bundle))
-
-
-def _blessed(settings: Settings, ds: date, bundle: Bundle) -> None:
-    """By the gate, and by a server that was started on it. Raises Refused."""
-    if not bundle.manifest["verdict"].get("passed"):
-        raise Refused(
-            f"The gate has not blessed bundle {bundle.digest}. Expected a verdict that passed. "
-            f"Received: {_verdict(bundle)}."
-        )
-    from pipelines.bless import read_blessing
-
-    read_blessing(settings, ds, bundle.digest)
-
-
-def _verdict(bundle: Bundle) -> str:
-    verdict = bundle.manifest["verdict"]
-    slices = verdict.get("slices", [])
-    k = verdict.get("k")
-    recall = f", recall@{k} {slices[0]['recall']:.3f}" if slices else ", nothing asked"
-    return ("passed" if verdict.get("passed") else "refused") + recall
-
-
-def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> None:
-    from pipelines.registry import download
-
-    with staging(settings.root, f"restore-{digest}") as folder:
-        found = download(settings, version, folder)
-        verify(found, digest)
-        store(found, bundles, digest)
+def _again(
+    about: Entry, action: Action, *, former: str | None, who: str, why: str, verdict: str = ""
+) -> Entry:
+    """Another decision about the bundle of one."""
+    return Entry(
+        at=now(), action=action, who=who, why=why, verdict=verdict, ds=about.ds,
+        version=about.version, former=former, bundle=about.bundle,
+    )  # fmt: skip
 
 
 def _sync(settings: Settings) -> None:
     """The ledger has decided; a registry that is away follows at the next decision."""
     from mlflow.exceptions import MlflowException
 
-    from pipelines.registry import sync
+    from pipelines.stages import sync
 
-    stack = served(read_ledger(settings.root))
-    previous = stack[-2].version if len(stack) > 1 else None
     try:
-        sync(settings, champion=stack[-1].version, previous=previous)
+        sync(settings)
     except (MlflowException, OSError) as error:
-        log.error("registry.behind", serves=stack[-1].version, error=str(error))
+        log.error("registry.behind", error=str(error))

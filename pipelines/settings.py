@@ -136,12 +136,13 @@ class Train(Section):
     seed: int = 0
     retrain_above: float = Field(0.05, ge=0)  # share of training photos that changed; 0: any
     max_age_days: PositiveInt = 7  # retrain after this many days, if anything changed
+    keep: Literal["policy", "champion"] = "policy"  # champion: its embedder, and never a training
 
     @property
     def recipe(self) -> str:
         """All that shapes the network, without what only says when to train."""
         return self.model_dump_json(
-            exclude={"retrain_above", "max_age_days", "devices", "reviewed"}
+            exclude={"retrain_above", "max_age_days", "keep", "devices", "reviewed"}
         )
 
 
@@ -200,10 +201,44 @@ class Bless(Section):
     max_memory_bytes: PositiveInt | None = None  # of the server
 
 
+class Evidence(Section):
+    photos: PositiveInt = 200  # that nothing was trained on, asked of both bundles
+    items: PositiveInt = 200  # of both bundles, asked for what looks like them
+
+
 class Registry(Section):
     model: str = "lookalike"
     tracking_uri: str | None = None  # default: SQLite under the root
-    auto_promote: bool = True  # the policy: a bundle that its gate passed needs no person
+
+
+class Review(Section):
+    """Who says that a candidate may serve."""
+
+    by: Literal["policy", "person"] = "policy"  # policy: a person only beyond these bounds
+    reviewers: tuple[str, ...] = ()  # who may review; default: whoever may run the command
+    hours: PositiveFloat = 24.0  # that a person has; then it is a no
+    max_churn: float = Field(0.6, ge=0, le=1)  # of the answers, net of the noise of two builds
+    max_item_change: float = Field(0.2, ge=0)  # items that came, or went, as a share
+    max_recall_drop: float = Field(0.02, ge=0, le=1)  # recall@k below the champion's
+    max_leaf_drop: float = Field(0.03, ge=0, le=1)  # answers of the query's category, likewise
+    max_slowdown: PositiveFloat = 3.0  # p99 of the blessing's server, as a multiple
+
+
+class Rollout(Section):
+    """How a candidate is tried beside the champion before it serves."""
+
+    replicas: tuple[str, ...] = ()  # URLs of all servers; default: the one of `serve`
+    shadow_share: float = Field(0.2, gt=0, le=1)  # of the answers that are asked again, unseen
+    shadow_seconds: float = Field(120.0, ge=0)  # 0: no shadow
+    canary_share: float = Field(0.05, gt=0, le=1)  # of the shoppers that the candidate answers
+    canary_seconds: float = Field(300.0, ge=0)  # 0: no canary
+    min_queries: PositiveInt = 200  # of the candidate, or either is inconclusive
+    when_inconclusive: Literal["promote", "abort"] = "promote"
+    min_overlap: float = Field(0.1, ge=0, le=1)  # of both bundles' answers, in shadow
+    max_slowdown: PositiveFloat = 3.0  # p99, as a multiple of the champion's
+    max_failed: float = Field(0.01, ge=0, le=1)  # share of queries, above the champion's
+    max_empty: float = Field(0.05, ge=0, le=1)  # share of queries without an answer, likewise
+    load_seconds: PositiveFloat = 300.0  # that a replica has to load a bundle
 
 
 class Live(Section):
@@ -243,7 +278,10 @@ class Settings(BaseSettings):
     index: Index = Index()
     gate: Gate = Gate()
     bless: Bless = Bless()
+    evidence: Evidence = Evidence()
     registry: Registry = Registry()
+    review: Review = Review()
+    rollout: Rollout = Rollout()
     live: Live = Live()
     serve: Serve = Serve()
 

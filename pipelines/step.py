@@ -30,7 +30,8 @@ from serving.whole_file import sync, write_atomically
 
 STEPS = (
     "ingest", "preprocess", "train", "embed", "localise", "reduce", "index", "gate", "bundle",
-    "bless", "register", "promote", "prune", "collect",
+    "bless", "evidence", "register", "review", "promote", "prune",
+    "collect",
 )  # fmt: skip
 REPORT = "report.json"
 EXIT_CODES: dict[type[Exception], int] = {
@@ -190,13 +191,33 @@ def exit_codes() -> Iterator[None]:
 
 def previous_day(settings: Settings, step: str, ds: date) -> Partition | None:
     """The newest partition of `step` before `ds`."""
-    days = (
+    before = [day for day in days_of(settings, step) if day < ds]
+    return Partition(settings, step, before[-1]) if before else None
+
+
+def made_from(
+    settings: Settings, step: str, ds: date, inputs: Mapping[str, str]
+) -> Partition | None:
+    """The newest partition of `step` up to `ds` that has these inputs, whatever its others are.
+
+    The day itself counts: done again, it keeps what it made for the same embedder.
+    """
+    for day in reversed(days_of(settings, step)):
+        partition = Partition(settings, step, day)
+        known = partition.done().inputs
+        same = all(known.get(name) == value for name, value in inputs.items())
+        if day <= ds and same and partition.output.is_dir():
+            return partition
+    return None
+
+
+def days_of(settings: Settings, step: str) -> list[date]:
+    """The days that `step` has done, the newest last."""
+    return sorted(
         date.fromisoformat(folder.name.removeprefix("ds="))
         for folder in (settings.root / step).glob("ds=*")
         if (folder / REPORT).is_file()
     )
-    before = [day for day in days if day < ds]
-    return Partition(settings, step, max(before)) if before else None
 
 
 def digest_of(value: object) -> str:

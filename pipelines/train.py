@@ -3,11 +3,12 @@
     python -m pipelines.train --ds 2026-11-20
 
 Trains when more of the training photos changed since the embedder was made than
-`train.retrain_above`, or when it is `train.max_age_days` old; otherwise the embedder stays, so
-that the day's other steps only do the day's work. From scratch, or with `train.start = "warm"`
-from the network of the day before, whatever became of the categories since. Killed, it goes on
-from the last whole epoch. Cost: 20 s to start, compile and export, then 150 photos of 64 pixels a
-second on two cores without AVX-512.
+`train.retrain_above`, or when it is `train.max_age_days` old; otherwise the embedder stays, so that
+the day's other steps only do the day's work. From scratch, or with `train.start = "warm"` from the
+network of the day before, whatever became of the categories since. Killed, it goes on from the last
+whole epoch. With `train.keep = "champion"`, as a refresh sets it, nothing is trained: the embedder
+that serves is kept, also on the day that trained it or another one. Cost: 20 s to start, compile
+and export, then 150 photos of 64 pixels a second on two cores without AVX-512.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.catalogue import Catalogue, read_catalogue
+from pipelines.champion_embedder import champion_training
 from pipelines.settings import Settings
 from pipelines.step import (
     Outcome,
@@ -37,8 +39,9 @@ from pipelines.suspects import read_verdicts
 
 
 def run(settings: Settings, ds: date) -> Report:
-    """Train, or keep the embedder of an earlier day."""
-    before = previous_day(settings, "train", ds)
+    """Train, or keep the embedder of an earlier day, or the champion's."""
+    keep = settings.train.keep == "champion"
+    before = champion_training(settings, ds) if keep else previous_day(settings, "train", ds)
     inputs = {
         "ingest": Partition(settings, "ingest", ds).done().digest,  # labels and splits
         "preprocess": Partition(settings, "preprocess", ds).done().digest,
@@ -48,6 +51,9 @@ def run(settings: Settings, ds: date) -> Report:
         "pixel_spec": settings.preprocess.pixel_spec,
         "reviewed": _reviewed_digest(settings),
     }
+    if before is not None and keep:
+        # What it was made by, so that the policy sees tomorrow whether another recipe is asked for.
+        inputs |= {"policy": "champion", "recipe": before.done().inputs["recipe"]}
     report = run_step(
         settings,
         "train",
@@ -103,7 +109,7 @@ def _train_or_keep(settings: Settings, ds: date, before: Partition | None, folde
     catalogue = _reviewed(read_catalogue(settings, ds), settings.train.reviewed)
     trained_on = _training_photos(catalogue)
     share, why = _reason_to_train(settings, ds, before, trained_on)
-    if before is not None and not why:
+    if before is not None and (settings.train.keep == "champion" or not why):
         shutil.copytree(before.output, folder, dirs_exist_ok=True)
         details = {"kept": True, "changed_share": share, **_origin(folder)}
     else:

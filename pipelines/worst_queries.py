@@ -8,22 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from model.evaluators import TIE
+from pipelines.answer_row import Shown
 from pipelines.gate_bench import Asked, Bench
 from serving.index import MISSING
 
 SHOWN = 12
 KINDS = ("wild", "new", "held-out")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An item's photo, by its key, and what is said of it."""
-
-    key: str
-    title: str
-    category: str
-    cosine: float  # to the query, in the full space
-    marked: bool = False  # missed, or given instead
 
 
 @dataclass(frozen=True)

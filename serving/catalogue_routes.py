@@ -14,28 +14,30 @@ from model.errors import BadInput
 from serving.access import require_operator
 from serving.bodies import is_form, parse_json, read_form, read_json
 from serving.bundle import Bundle
-from serving.champion import Loaded
+from serving.champion import Champion
 from serving.desk import Desk
 from serving.item import Item
 from serving.items import UnknownItem
-from serving.live_catalogue import LiveCatalogue
 from serving.live_change import Change
+from serving.loaded import Loaded
 from serving.parameters import check_names
 from serving.rejected import Rejected, unavailable
 from serving.responses import Json, named, stamp
+from serving.turns import Turns
 
 
 class CatalogueApi:
     """`PUT` and `DELETE` of one item."""
 
-    def __init__(self, live: LiveCatalogue, desk: Desk, loaded: Callable[[], Loaded]) -> None:
-        self._live, self._desk, self._loaded = live, desk, loaded
+    def __init__(self, champion: Champion, desk: Desk) -> None:
+        self._champion, self._desk, self._live = champion, desk, champion.live
+        self._turns = Turns(champion)
 
     async def put(self, request: Request) -> Response:
         """An item, with a photo where it is new or has another one."""
         require_operator(request)
         check_names(request)
-        loaded, item_id = self._loaded(), request.path_params["item_id"]
+        loaded, item_id = self._turns.loaded(), request.path_params["item_id"]
         with self._desk.place():
             data, photo = await read_item(request)
             if data.get("item_id", item_id) != item_id:
@@ -63,7 +65,7 @@ class CatalogueApi:
     async def delete(self, request: Request) -> Response:
         require_operator(request)
         check_names(request)
-        loaded, item_id = self._loaded(), request.path_params["item_id"]
+        loaded, item_id = self._turns.loaded(), request.path_params["item_id"]
         if loaded.engine.items.find(item_id) is None:
             raise UnknownItem(
                 f"No item {item_id!r} in the catalogue. It may have been deleted before."
@@ -72,8 +74,8 @@ class CatalogueApi:
         return await self._changed(loaded, change)
 
     async def _changed(self, loaded: Loaded, change: Change) -> Response:
-        """Acknowledged once it is found: by the engine that serves now, if that is another."""
-        for engine in {loaded.engine, self._loaded().engine}:
+        """Acknowledged once it is found: by whatever engine may answer now."""
+        for engine in {each.engine for each in (loaded, *self._champion.loaded())}:
             await run_in_threadpool(self._live.catch_up, engine)
         body = {
             "bundle": named(loaded),

@@ -1,10 +1,9 @@
-"""The bundle in Production, kept loaded: follows the ledger, swaps without losing a request."""
+"""What the ledger says, kept loaded: the bundle in Production, and a candidate beside it."""
 
 import io
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import structlog
@@ -14,11 +13,13 @@ from model.errors import Damaged, LookalikeError
 from model.pixels import PADDING
 from serving import ledger
 from serving.bundle import verify
+from serving.candidate import Candidate
 from serving.engine import Engine
 from serving.ledger import Entry
 from serving.limits import EMBED_BATCH, EMBED_THREADS
 from serving.live_catalogue import POLL_SECONDS, LiveCatalogue
 from serving.live_store import LiveStore
+from serving.loaded import Loaded
 from serving.memory import settle_down
 from serving.metrics import Metrics
 from serving.settings import ServeSettings
@@ -28,22 +29,6 @@ SELF_TEST_SHARE = 0.9  # an approximate index may miss a few; the gate has measu
 EQUAL_SCORE = 1e-3  # two views with one vector share rank 1
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """An engine that serves and the decision that put it there."""
-
-    engine: Engine
-    entry: Entry
-    created: datetime
-
-    @property
-    def digest(self) -> str:
-        return self.engine.bundle.digest
-
-    def age_seconds(self) -> float:
-        return (datetime.now(UTC) - self.created).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,8 @@ class Pending:
 class Champion:
     """Take `current` once a request and use nothing else of it: a swap replaces it as a whole.
 
-    The bundle before stays loaded, so that the way back to it is as short.
+    The bundle before stays loaded, so that the way back to it is as short; a candidate takes its
+    place, as three bundles may be more than the memory.
     """
 
     def __init__(self, settings: ServeSettings, metrics: Metrics | None = None) -> None:
@@ -67,7 +53,10 @@ class Champion:
         self.live = LiveCatalogue(LiveStore.open(place.url, place.folder), self.metrics)
         self.current: Loaded | None = None
         self.previous: Loaded | None = None
+        self.candidate: Candidate | None = None
+        self.unfit: Pending | None = None  # a candidate that could not be loaded
         self._tried: Entry | None = None
+        self._tried_beside: Entry | None = None
         self._refused: Pending | None = None
         self._unreadable: Pending | None = None
         self._stopped = threading.Event()
@@ -83,20 +72,23 @@ class Champion:
     def stop(self) -> None:
         self._stopped.set()
         self._watcher.join()
+        if self.candidate is not None:
+            self.candidate.close()
         self.live.store.close()
 
     def poll(self) -> None:
-        """Follow the ledger's last decision; what fails is tried again when the ledger changes."""
-        self._follow()
-        self.metrics.refused.set(self.pending is not None)
-
-    def _follow(self) -> None:
+        """Follow the last decisions; what fails is tried again when the ledger changes."""
         try:
-            entry = ledger.champion(self.settings.root)
+            standing = ledger.read_standing(self.settings.root)
         except (OSError, ValueError) as error:
             self._unreadable = self._failure(None, error, self._unreadable)
-            return
-        self._unreadable = None
+        else:
+            self._unreadable = None
+            self._follow(standing.champion)
+            self._follow_beside(standing.candidate)
+        self.metrics.refused.set(self.pending is not None)
+
+    def _follow(self, entry: Entry | None) -> None:
         if entry is None or entry == self._tried:
             return
         try:
@@ -117,8 +109,36 @@ class Champion:
         self.metrics.serving(loaded.digest, entry.version, len(loaded.engine), loaded.age_seconds)
         log.info("bundle.serving", bundle=loaded.digest, version=entry.version, ds=str(entry.ds))
 
+    def _follow_beside(self, entry: Entry | None) -> None:
+        if entry == self._tried_beside or self.current is None:
+            return
+        if entry is None:
+            self._put_beside(None)
+            self.unfit, self._tried_beside = None, None
+            return
+        try:
+            loaded = self._load(entry)
+        except (OSError, MemoryError) as error:
+            self.unfit = self._failure(entry.bundle, error, self.unfit)
+            return
+        except Exception as error:  # shoppers have the champion
+            self._put_beside(None)
+            self.unfit, self._tried_beside = self._failure(entry.bundle, error), entry
+            return
+        self._put_beside(Candidate(loaded, self.metrics))
+        self.unfit, self._tried_beside = None, entry
+        settle_down()
+        log.info("candidate.ready", bundle=loaded.digest, mode=entry.action, share=entry.share)
+
+    def _put_beside(self, candidate: Candidate | None) -> None:
+        former, self.candidate = self.candidate, candidate
+        if former is not None:
+            former.close()
+        entry = None if candidate is None else candidate.loaded.entry
+        self.metrics.beside(entry)
+
     def _load(self, entry: Entry) -> Loaded:
-        for ready in (self.current, self.previous):
+        for ready in (*self.loaded(), self.previous):
             if ready is not None and ready.digest == entry.bundle:
                 self.live.catch_up(ready.engine)
                 return Loaded(ready.engine, entry, ready.created)
@@ -127,7 +147,7 @@ class Champion:
         engine = Engine(bundle, threads=EMBED_THREADS)
         self_test(engine)
         self.live.follow(engine)
-        return Loaded(engine, entry, _created(bundle.manifest.get("created")))
+        return Loaded.of(engine, entry)
 
     def _failure(
         self, bundle: str | None, error: Exception, known: Pending | None = None
@@ -151,12 +171,16 @@ class Champion:
             self._stopped.wait(pause)
 
     def _catch_up(self) -> None:
-        if self.current is None:
-            return
         try:
-            self.live.catch_up(self.current.engine)
+            for loaded in self.loaded():
+                self.live.catch_up(loaded.engine)
         except OSError as error:  # the store is away: what is known serves on
             log.error("live_store.away", error=str(error))
+
+    def loaded(self) -> list[Loaded]:
+        """What answers now, or may at any moment: the champion, then the candidate."""
+        beside = [] if self.candidate is None else [self.candidate.loaded]
+        return beside if self.current is None else [self.current, *beside]
 
 
 def self_test(engine: Engine) -> None:
@@ -191,13 +215,3 @@ def _blank_photo(side: int) -> bytes:
     photo = io.BytesIO()
     Image.new("RGB", (side, side), PADDING).save(photo, "JPEG")
     return photo.getvalue()
-
-
-def _created(text: object) -> datetime:
-    try:
-        created = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise Damaged(
-            f"The manifest has no time of creation. Expected ISO 8601. Received: {text!r}."
-        ) from None
-    return created if created.tzinfo else created.replace(tzinfo=UTC)

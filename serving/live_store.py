@@ -85,9 +85,8 @@ class LiveStore:
             rows = connection.execute(later.order_by(items.c.sequence).limit(limit)).mappings()
             return [_change(row) for row in rows]
 
-    def all(self) -> Iterator[Change]:
-        """Every change that is kept, in the order in which they were committed."""
-        last = 0
+    def all(self, last: int = 0) -> Iterator[Change]:
+        """Every change that is kept after `last`, in the order in which they were committed."""
         while page := self.since(last):
             yield from page
             last = page[-1].sequence

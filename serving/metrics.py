@@ -6,6 +6,7 @@ BentoML's own request metrics are off: they keep a series for every path, so for
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -20,11 +21,14 @@ from prometheus_client import (
 )
 
 from model.pixels import REASONS
+from serving.ledger import Entry
 from serving.limits import SHED_CODES
+from serving.tally import OUTCOMES
 
 METRICS_TYPE = CONTENT_TYPE_LATEST
 STAGES = ("decode", "embed", "search", "total")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 # BentoML asks for values in files, in a folder that the user's next `bentoml serve` wipes. A server
@@ -58,6 +62,12 @@ class Metrics:
         self.items = gauge("items", "Items in the bundle that serves.")
         self.index_age = gauge("index_age_seconds", "Since the serving bundle was made.")
 
+        rollout = "Answers while a candidate is beside the champion, by bundle and outcome."
+        self.rollout = counter("rollout_answers", rollout, ["bundle", "outcome"])
+        overlap = "Share of the champion's answers that the candidate in shadow gives too."
+        self.overlap = histogram("rollout_overlap", overlap, buckets=SHARES)
+        self.candidate = gauge("candidate_info", "The candidate.", ["digest", "version", "mode"])
+
         batches = "Questions that were answered together."
         self.batches = histogram("batch_size", batches, ["stage"], buckets=SIZES)
         self.queued = gauge("queued", "Questions that wait before a stage.", ["stage"])
@@ -76,6 +86,8 @@ class Metrics:
             self.shed.labels(code)
         for outcome in ("accepted", "refused"):
             self.sign_ins.labels(outcome)
+        for bundle, outcome in product(("champion", "candidate"), OUTCOMES):
+            self.rollout.labels(bundle, outcome)
 
     def queue(self, stage: str, length: Callable[[], float]) -> None:
         self.queued.labels(stage).set_function(length)
@@ -102,6 +114,12 @@ class Metrics:
         self.items.set(items)
         self.index_age.set_function(age)
         self.ready.set(1)
+
+    def beside(self, entry: Entry | None) -> None:
+        """The candidate from now on; None: there is none."""
+        self.candidate.clear()
+        if entry is not None:
+            self.candidate.labels(entry.bundle, entry.version, entry.action).set(1)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -4,6 +4,7 @@ from serving.openapi_access import SCHEMES, guarded, session_paths
 from serving.openapi_bodies import bodies
 from serving.openapi_catalogue import catalogue_paths
 from serving.openapi_operation import answer, errors, get
+from serving.openapi_rollout import rollout_bodies, rollout_paths
 from serving.openapi_schema import Schema
 from serving.openapi_search import search_paths
 
@@ -20,9 +21,17 @@ def document() -> Schema:
             "`photos_kept` of /v1/bundle says.",
         },
         "paths": guarded(
-            search_paths() | catalogue_paths() | session_paths(errors) | _operation_paths(), errors
+            search_paths()
+            | catalogue_paths()
+            | session_paths(errors)
+            | rollout_paths()
+            | _operation_paths(),
+            errors,
         ),
-        "components": {"schemas": bodies(), "securitySchemes": SCHEMES},
+        "components": {
+            "schemas": bodies() | rollout_bodies(),
+            "securitySchemes": SCHEMES,
+        },
     }
 
 

@@ -35,6 +35,7 @@ REFUSALS = {
     431: "The path, the query and the headers are too long (`head_too_large`).",
 }
 OF_OPERATORS = ("put", "delete")  # methods
+PATHS_OF_OPERATORS = ("/v1/rollout",)
 RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 CHALLENGE = {"description": "Bearer.", "schema": {"type": "string"}}
 
@@ -82,7 +83,8 @@ def guarded(paths: Schema, errors: Callable[..., Schema]) -> Schema:
         for method, operation in methods.items():
             operation["responses"] |= errors(431)
             if takes_a_key(path):
-                operation |= _guard(operation, method in OF_OPERATORS, errors)
+                of_operators = method in OF_OPERATORS or path in PATHS_OF_OPERATORS
+                operation |= _guard(operation, of_operators, errors)
     return paths
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from serving.champion import Loaded
+from serving.loaded import Loaded
 
 
 class Json(Response):

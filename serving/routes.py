@@ -22,24 +22,28 @@ from model.errors import BadImage, BadInput
 from serving import limits, use_cases
 from serving.access import Access
 from serving.bodies import read_json, read_photo
+from serving.candidate import Headers
 from serving.catalogue_routes import CatalogueApi
-from serving.champion import Champion, Loaded
+from serving.champion import Champion
 from serving.desk import Desk, Question, Reply
 from serving.edge import Edge, Faults
-from serving.engine import NEAREST, Ask, Engine, Look
+from serving.engine import NEAREST, Ask, Engine, Found, Look
 from serving.item import Item
 from serving.item_photo import PHOTO_SECONDS, read_item_photo
 from serving.items import UnknownItem
+from serving.loaded import Loaded
 from serving.metrics import METRICS_TYPE
 from serving.openapi import document
 from serving.parameters import check_names, read_box, read_category, read_number, read_wanted
 from serving.query_photos import Query, QueryPhotos
 from serving.questions import read_ids, read_vector
-from serving.rejected import Rejected, unavailable
+from serving.rejected import Rejected
 from serving.responses import Json, named, stamp
+from serving.rollout_routes import RolloutApi
 from serving.selection import Wanted
 from serving.session_routes import SessionApi
 from serving.shortcut import Shortcut
+from serving.turns import Turns
 
 PAGE = Path(__file__).parent / "page"
 MAX_FACETS = 200  # brands that are named
@@ -51,7 +55,8 @@ def create_app(champion: Champion) -> Starlette:
     calls `app.state.close` at the end of the app's own threads.
     """
     api = Api(champion)
-    catalogue = CatalogueApi(champion.live, api.desk, api.loaded)
+    catalogue = CatalogueApi(champion, api.desk)
+    rollout = RolloutApi(champion)
     session = SessionApi(champion.settings.serve.keys, champion.metrics)
     faults = Faults(champion.metrics)
     register_url_convertor("item", ItemId())
@@ -71,6 +76,7 @@ def create_app(champion: Champion) -> Starlette:
             Route("/v1/items", api.sample),
             Route("/v1/facets", api.facets),
             Route("/v1/bundle", api.bundle),
+            Route("/v1/rollout", rollout.get),
             Route(item, api.item),
             Route(item, catalogue.put, methods=["PUT"]),
             Route(item, catalogue.delete, methods=["DELETE"]),
@@ -124,10 +130,15 @@ class ItemId(Convertor[str]):
 
 
 class Api:
-    """The endpoints. Each takes the current bundle once, so that an answer is all of one bundle."""
+    """The endpoints. Each takes the current bundle once, so that an answer is all of one bundle.
+
+    What shoppers ask, by photo or by item, a candidate may answer while it is in canary. Vectors,
+    batches and listings are the champion's: programs ask those, of one bundle after another.
+    """
 
     def __init__(self, champion: Champion) -> None:
         self._champion = champion
+        self._turns = Turns(champion)
         self._metrics = champion.metrics
         serve = champion.settings.serve
         self.desk = Desk(serve.timeout_seconds, champion.metrics)
@@ -137,18 +148,25 @@ class Api:
     async def search(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted, box = read_wanted(request, "box"), read_box(request)
-        loaded = self.loaded()
+        self._turns.loaded()  # before a photo is read for nothing
         with self.desk.place():
             photo = await read_photo(request)
-            reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
-        self._keep(photo, loaded, look, reply)
-        body = {"searched": look.searched.facts, "category": loaded.engine.category(odds)}
-        return self._answered(loaded, body, reply, started)
+
+            async def by(loaded: Loaded) -> tuple[Response, Found]:
+                reply, look, odds = await self.desk.photo(loaded.engine, photo, wanted, box)
+                self._keep(photo, loaded, look, reply)
+                body = {"searched": look.searched.facts, "category": loaded.engine.category(odds)}
+                return self._answered(loaded, body, reply, started), reply.found
+
+            headers = request.scope["headers"]
+            return await self._turns.answer(
+                headers, by, lambda engine: engine.see(photo, wanted, box).found
+            )
 
     async def search_vector(self, request: Request) -> Response:
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         ask = Ask(read_vector(await read_json(request), loaded.engine), wanted)
         reply = await self.desk.find(Question(loaded.engine, lambda _: ask))
         return self._answered(loaded, {}, reply, started)
@@ -157,7 +175,7 @@ class Api:
         """What looks like each of some items. Ids that are not there have null."""
         started = time.perf_counter()
         wanted = read_wanted(request)
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         ids = read_ids(await read_json(request))
         asked = [self.desk.find(about(loaded, name, wanted)) for name in ids]
         replies = await asyncio.gather(*asked, return_exceptions=True)
@@ -178,7 +196,7 @@ class Api:
         started = time.perf_counter()
         check_names(request, "k", "box", "category")
         box, k = read_box(request), read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         wanted = use_cases.neighbours(read_category(request), k)
         with self.desk.place():
             photo = await read_photo(request)
@@ -188,16 +206,26 @@ class Api:
         return self._answered(loaded, {"searched": look.searched.facts, **guess}, reply, started)
 
     async def similar(self, request: Request) -> Response:
-        return await self.similar_to(request.path_params["item_id"], read_wanted(request))
+        item_id, headers = request.path_params["item_id"], request.scope["headers"]
+        return await self.similar_to(item_id, headers, read_wanted(request))
 
     async def similar_to(
-        self, item_id: str, wanted: Wanted | Callable[[Item], Wanted] = NEAREST
+        self,
+        item_id: str,
+        headers: Headers,
+        wanted: Wanted | Callable[[Item], Wanted] = NEAREST,
     ) -> Response:
         """`wanted` may depend on what is known of the item."""
         started = time.perf_counter()
-        loaded = self.loaded()
-        reply = await self.desk.find(about(loaded, item_id, wanted))
-        return self._answered(loaded, {}, reply, started)
+
+        async def by(loaded: Loaded) -> tuple[Response, Found]:
+            reply = await self.desk.find(about(loaded, item_id, wanted))
+            return self._answered(loaded, {}, reply, started), reply.found
+
+        def again(engine: Engine) -> Found:
+            return engine.find([ask_about(engine, item_id, wanted)])[0]
+
+        return await self._turns.answer(headers, by, again)
 
     async def substitutes(self, request: Request) -> Response:
         return await self._use_case(request, use_cases.substitutes)
@@ -207,11 +235,12 @@ class Api:
 
     async def variants(self, request: Request) -> Response:
         check_names(request)
-        return await self.similar_to(request.path_params["item_id"], use_cases.variants())
+        item_id, headers = request.path_params["item_id"], request.scope["headers"]
+        return await self.similar_to(item_id, headers, use_cases.variants())
 
     async def item(self, request: Request) -> Response:
         check_names(request)
-        loaded = self.loaded()
+        loaded = self._turns.knowing(request.path_params["item_id"])
         items = loaded.engine.items
         row = items.row(request.path_params["item_id"])
         body = items.shown(row) | {"attributes": items.item(row).attributes}
@@ -221,7 +250,7 @@ class Api:
         """Some items to begin with: any, but the same ones as long as the bundle is the same."""
         check_names(request, "limit")
         limit = read_number(request, "limit", limits.DEFAULT_SAMPLE, limits.MAX_SAMPLE)
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         return Json(
             {"bundle": named(loaded), "items": loaded.engine.items.sample(limit, loaded.digest)}
         )
@@ -229,13 +258,13 @@ class Api:
     async def facets(self, request: Request) -> Response:
         """What can be filtered by, and how many items each value has."""
         check_names(request)
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         found = await run_in_threadpool(loaded.engine.items.facets, MAX_FACETS)
         return Json({"bundle": named(loaded), **found}, headers=stamp(loaded))
 
     async def image(self, request: Request) -> Response:
         check_names(request)
-        items = self.loaded().engine.items
+        items = self._turns.knowing(request.path_params["item_id"]).engine.items
         location = items.image(items.row(request.path_params["item_id"]))
         data, media_type = await run_in_threadpool(
             read_item_photo, self._champion.settings.root, location
@@ -245,7 +274,7 @@ class Api:
 
     async def bundle(self, _: Request) -> Response:
         pending = self._champion.pending
-        loaded = self.loaded()
+        loaded = self._turns.loaded()
         manifest, entry = loaded.engine.bundle.manifest, loaded.entry
         facts = {name: manifest.get(name) for name in ("space_id", "pixel_spec", "index")}
         facts |= {"items": len(loaded.engine), "verdict": manifest.get("verdict")}
@@ -258,7 +287,7 @@ class Api:
         return Json({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        self.loaded()
+        self._turns.loaded()
         return Json({"status": "ready"})
 
     async def metrics(self, _: Request) -> Response:
@@ -280,17 +309,8 @@ class Api:
     async def _use_case(self, request: Request, case: Callable[[Item, int], Wanted]) -> Response:
         check_names(request, "k")
         k = read_number(request, "k", limits.DEFAULT_K, limits.MAX_K)
-        return await self.similar_to(request.path_params["item_id"], lambda item: case(item, k))
-
-    def loaded(self) -> Loaded:
-        loaded, pending = self._champion.current, self._champion.pending
-        if loaded is None:
-            raise unavailable(
-                "no_bundle",
-                f"No bundle serves. {pending.error if pending else 'None is loaded yet.'} "
-                f"Promote one; it serves within seconds.",
-            )
-        return loaded
+        item_id, headers = request.path_params["item_id"], request.scope["headers"]
+        return await self.similar_to(item_id, headers, lambda item: case(item, k))
 
     def _answered(
         self, loaded: Loaded, body: dict[str, Any], reply: Reply, started: float
@@ -315,9 +335,11 @@ class Api:
 def about(loaded: Loaded, item_id: str, wanted: Wanted | Callable[[Item], Wanted]) -> Question:
     """What looks like an item; `wanted` may depend on what is known of it."""
 
-    def ask(engine: Engine) -> Ask:
-        if isinstance(wanted, Wanted):
-            return engine.ask(item_id, wanted)
-        return engine.ask(item_id, wanted(engine.items.item(engine.items.row(item_id))))
+    return Question(loaded.engine, lambda engine: ask_about(engine, item_id, wanted), item_id)
 
-    return Question(loaded.engine, ask, item_id)
+
+def ask_about(engine: Engine, item_id: str, wanted: Wanted | Callable[[Item], Wanted]) -> Ask:
+    """The question for what looks like an item. Raises UnknownItem."""
+    if isinstance(wanted, Wanted):
+        return engine.ask(item_id, wanted)
+    return engine.ask(item_id, wanted(engine.items.item(engine.items.row(item_id))))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.candidate import Headers
 from serving.edge import Faults
 from serving.items import UnknownItem
 from serving.rejected import Rejected
@@ -18,13 +19,13 @@ BEFORE, AFTER = "/v1/items/", "/similar"
 
 
 class Shortcut:
-    """Inside `Access`. Answers as `route` would, by `similar`, which takes the item's id."""
+    """Inside `Access`. Answers as `route` would, by `similar` of the item's id and the headers."""
 
     def __init__(
         self,
         app: ASGIApp,
         route: Route,
-        similar: Callable[[str], Awaitable[Response]],
+        similar: Callable[[str, Headers], Awaitable[Response]],
         faults: Faults,
     ) -> None:
         self._app, self._route, self._similar, self._faults = app, route, similar, faults
@@ -35,7 +36,7 @@ class Shortcut:
             return await self._app(scope, receive, send)
         scope["route"] = self._route
         try:
-            answer = await self._similar(item_id)
+            answer = await self._similar(item_id, scope["headers"])
         except UnknownItem as error:
             answer = await self._faults.unknown_item(Request(scope), error)
         except Rejected as error:

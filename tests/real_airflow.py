@@ -8,14 +8,20 @@ The logs of its tasks are its standard output.
 """
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from pipelines.airflow import airflow_environment
+from pipelines.server_process import free_port
 from pipelines.settings import Settings
 from pipelines.step import STEPS
 
@@ -57,8 +63,54 @@ class Airflow:
             check=False,
         )
 
-    def tasks(self) -> dict[str, tuple[str, int]]:
-        """State and number of tries of each task of the last run, in the order of the steps."""
+    def tasks(self, names: Sequence[str] = STEPS) -> dict[str, tuple[str, int]]:
+        """State and number of tries of these tasks of the last run, in this order."""
         with closing(sqlite3.connect(Path(self.environment["AIRFLOW_HOME"], "airflow.db"))) as db:
             rows = {task: (state, tries) for task, state, tries in db.execute(OF_THE_LAST_RUN)}
-        return {step: rows[step] for step in STEPS}
+        return {name: rows[name] for name in names}
+
+
+@contextmanager
+def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
+    """`airflow standalone` on a free port, and a client of its API."""
+    port = free_port()
+    environment = {
+        **airflow.environment,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    }
+    assert airflow("pools", "set", "gpu", "1", "one training at a time").returncode == 0
+    with Path(environment["AIRFLOW_HOME"], "standalone.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(BIN / "airflow"), "standalone"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait(lambda: answers(f"{url}/api/v2/version"), seconds=300)
+        token = httpx.get(f"{url}/auth/token").json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30) as client:
+            yield client
+    finally:
+        process.send_signal(signal.SIGINT)  # on SIGTERM it leaves its children behind
+        process.wait(60)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def wait(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(1)

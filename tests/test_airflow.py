@@ -1,10 +1,5 @@
 """The real Airflow runs whole days of a small shop: by itself, and by its scheduler over HTTP."""
 
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from real_airflow import BIN, DAG, Airflow
+from real_airflow import DAG, Airflow, standalone, wait
+from test_refresh import three_changes
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2
 
-from pipelines.server_process import free_port
 from pipelines.settings import Settings
 from pipelines.step import STEPS, Partition
 from serving.ledger import champion, read_ledger
@@ -38,6 +33,7 @@ USUAL = RECIPE.format(dimensions=8, min_recall=0.5)
 BLOCKED = RECIPE.format(dimensions=1, min_recall=1.0)
 SECONDS_OF_A_RUN = 8 * 60
 SUCCESS = dict.fromkeys(STEPS, ("success", 1))
+AFTER_GATE = STEPS[STEPS.index("gate") + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +72,7 @@ def test_a_day_that_the_gate_refuses_stops_there_and_is_not_tried_again(
         **SUCCESS,
         "train": ("skipped", 1),
         "gate": ("failed", 1),
-        **dict.fromkeys(STEPS[STEPS.index("bundle") :], ("upstream_failed", 0)),
+        **dict.fromkeys(AFTER_GATE, ("upstream_failed", 0)),
     }, done.stdout[-3000:]
     assert (
         "Refused: The gate refused the index of 2026-11-20: slice `all`: recall@10" in done.stdout
@@ -106,37 +102,27 @@ def test_the_scheduler_runs_a_day_and_lets_no_two_overlap(second_day: Settings) 
     assert [entry.ds for entry in read_ledger(second_day.root)] == [DAY_1, DAY_2]
 
 
-@contextmanager
-def standalone(airflow: Airflow) -> Iterator[httpx.Client]:
-    """`airflow standalone` on a free port, and a client of its API."""
-    port = free_port()
-    environment = {
-        **airflow.environment,
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__CORE__PARALLELISM": "2",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-    }
-    assert airflow("pools", "set", "gpu", "1", "one training at a time").returncode == 0
-    with Path(environment["AIRFLOW_HOME"], "standalone.log").open("w") as log:
-        process = subprocess.Popen(
-            [str(BIN / "airflow"), "standalone"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait(lambda: answers(f"{url}/api/v2/version"), seconds=300)
-        token = httpx.get(f"{url}/auth/token").json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=30) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGINT)  # on SIGTERM it leaves its children behind
-        process.wait(60)
+def test_a_refresh_ends_in_its_first_task_until_something_changes(
+    first_day: Settings, tmp_path: Path
+) -> None:
+    settings = copy_shop(first_day, tmp_path / "root")
+    airflow = Airflow.of(settings.root, USUAL)
+    former = Partition(settings, "bundle", DAY_1).done().details["bundle"]
+    tasks = ("news", *STEPS[: STEPS.index("register") + 1])
+    quiet = airflow("dags", "test", "refresh")
+    assert quiet.returncode == 0, quiet.stdout[-3000:]
+    assert airflow.tasks(tasks) == {
+        **dict.fromkeys(tasks, ("skipped", 0)), "news": ("success", 1)
+    }  # fmt: skip
+    three_changes(settings)
+    done = airflow("dags", "test", "refresh")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert airflow.tasks(tasks) == {
+        **dict.fromkeys(tasks, ("success", 1)), "train": ("skipped", 1)
+    }  # fmt: skip
+    candidate = Partition(settings, "register", DAY_1).done().details
+    assert candidate["bundle"] != former
+    assert (candidate["version"], candidate["stage"]) == ("2", "Staging")
 
 
 def trigger(api: httpx.Client, run: str, *, ds: str) -> httpx.Response:
@@ -152,17 +138,3 @@ def ended(api: httpx.Client) -> dict[str, dict[str, Any]]:
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.TransportError:
-        return False
-
-
-def wait(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(1)

@@ -11,17 +11,19 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, finish, forget, start_step
 
 from model.errors import Damaged, Refused
-from pipelines.bless import BLESSING, read_blessing, run
+from pipelines.bless import BLESSING, run
+from pipelines.blessing import blessing_path, read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.registry import versions
-from pipelines.release import promote_bundle
+from pipelines.releasable import registered
+from pipelines.release import review_bundle
 from pipelines.settings import Bless, Settings
 from pipelines.step import Partition
 from serving.ledger import read_ledger
 
 
 def test_a_good_bundle_is_blessed(shop: Settings) -> None:
-    record = read_blessing(shop, DAY_1, bundle_digest(shop, DAY_1))
+    record = read_blessing(shop, bundle_digest(shop, DAY_1))
     assert (record["passed"], record["failures"], record["faults"]) == (True, [], [])
     assert record["asked"] == {"items": 20, "photos": 5}
     assert set(record["p50_ms"]) == set(record["p99_ms"]) == {"items", "photos"}
@@ -34,7 +36,7 @@ def test_a_good_bundle_is_blessed(shop: Settings) -> None:
 def test_the_version_tells_of_it(shop: Settings) -> None:
     [version] = versions(shop)
     tags = {name: value for name, value in version.tags.items() if name.startswith("serving.")}
-    record = read_blessing(shop, DAY_1, bundle_digest(shop, DAY_1))
+    record = read_blessing(shop, bundle_digest(shop, DAY_1))
     assert tags == {
         "serving.passed": "True",
         "serving.load_seconds": str(record["load_seconds"]),
@@ -53,10 +55,11 @@ def test_a_bundle_that_is_too_slow_is_refused_and_goes_no_further(shop_copy: Cop
     assert [failure.split(" is above ")[-1] for failure in record["failures"][:2]] == ["0.001"] * 2
     assert record["failures"][2].endswith("MB in memory are above 0")
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
-        read_blessing(settings, DAY_1, digest)
+        read_blessing(settings, digest)
     (settings.root / "ledger.jsonl").unlink()
+    candidate = registered(settings, DAY_1, digest)
     with pytest.raises(Refused, match=r"^A server did not bless bundle"):
-        promote_bundle(settings, DAY_1, digest, who="me", why="now")
+        review_bundle(settings, candidate, "approve", who="me", why="now")
     assert read_ledger(settings.root) == []
 
 
@@ -83,11 +86,12 @@ def test_nothing_is_promoted_without_it(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     digest = bundle_digest(settings, DAY_2)
     ledger = settings.root / "ledger.jsonl"
-    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])  # day 1 serves
-    forget(settings, DAY_2, "bless")
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))  # day 1
+    blessing_path(settings, digest).unlink()
+    candidate = registered(settings, DAY_2, digest)
     with pytest.raises(Refused, match=rf"^No server has blessed bundle {digest}\. Expected golden"):
-        promote_bundle(settings, DAY_2, digest, who="me", why="now")
-    assert [entry.ds for entry in read_ledger(settings.root)] == [DAY_1]
+        review_bundle(settings, candidate, "approve", who="me", why="now")
+    assert [entry.ds for entry in read_ledger(settings.root)] == [DAY_1] * 2
 
 
 def test_a_damaged_bundle_is_not_asked(shop_copy: CopyShop) -> None:

@@ -153,7 +153,9 @@ def test_each_reason_keeps_a_bundle(two_days_copy: CopyShop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "why"), [(0, "served"), (30, "served"), (31, None)], ids=["today", "last", "past"]
+    ("days", "why"),
+    [(0, "decided on"), (30, "decided on"), (31, None)],
+    ids=["today", "last", "past"],
 )
 def test_what_served_within_thirty_days_stays(
     two_days_copy: CopyShop, days: int, why: str | None

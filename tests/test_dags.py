@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ with pytest.MonkeyPatch.context() as patch:
 
     from dags import steps
     from dags.daily_retrain import daily_retrain
+    from dags.refresh import refresh
     from dags.steps import RETRY_POLICY, StepBadData, StepRefused, StepTemporary, run_command
 
 DAY = "2026-11-20"
@@ -31,24 +35,27 @@ started = time.perf_counter()
 from airflow.dag_processing.dagbag import DagBag
 opened = time.perf_counter()
 bag = DagBag("dags")
-dag = bag.dags["daily_retrain"]
+def facts_of(dag):
+    return {
+        "schedule": dag.schedule if isinstance(dag.schedule, str) else str(dag.timetable),
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "tasks": {
+            task.task_id: {
+                "after": sorted(task.upstream_task_ids),
+                "retries": task.retries,
+                "minutes": task.execution_timeout and task.execution_timeout.total_seconds() / 60,
+                "pool": task.pool,
+                "rule": task.trigger_rule,
+                "outlets": [outlet.name for outlet in task.outlets],
+            }
+            for task in dag.tasks
+        },
+    }
 facts = {
     "errors": bag.import_errors,
-    "dags": list(bag.dags),
     "seconds": time.perf_counter() - opened,
-    "schedule": dag.schedule,
-    "catchup": dag.catchup,
-    "max_active_runs": dag.max_active_runs,
-    "tasks": {
-        task.task_id: {
-            "after": sorted(task.upstream_task_ids),
-            "retries": task.retries,
-            "minutes": task.execution_timeout.total_seconds() / 60,
-            "pool": task.pool,
-            "rule": task.trigger_rule,
-        }
-        for task in dag.tasks
-    },
+    "dags": {name: facts_of(dag) for name, dag in bag.dags.items()},
     "modules": sorted(sys.modules),
 }
 sys.stdout.write("\\n" + json.dumps(facts))
@@ -95,38 +102,136 @@ def test_the_dags_are_read_without_errors_and_without_the_heavy_libraries(
     parsed: dict[str, Any],
 ) -> None:
     assert parsed["errors"] == {}
-    assert parsed["dags"] == ["daily_retrain"]
+    assert sorted(parsed["dags"]) == [
+        "daily_retrain", "follow_registry", "refresh", "release", "rollback",
+    ]  # fmt: skip
     assert parsed["seconds"] < 1
     assert HEAVY & set(parsed["modules"]) == set()
 
 
-def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
-    def task(name: str, minutes: float, **given: Any) -> dict[str, Any]:
-        former = STEPS[: STEPS.index(name)]
-        usual = {"pool": "default_pool", "rule": "all_success", "retries": 2}
-        return {"after": list(former[-1:]), "minutes": minutes, **usual, **given}
+def task(after: Sequence[str], minutes: float | None, **given: Any) -> dict[str, Any]:
+    usual = {"pool": "default_pool", "rule": "all_success", "retries": 2, "outlets": []}
+    return {"after": sorted(after), "minutes": minutes, **usual, **given}
 
-    assert (parsed["schedule"], parsed["catchup"], parsed["max_active_runs"]) == (
+
+def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
+    daily = parsed["dags"]["daily_retrain"]
+    expected = {
+        "ingest": (120, {}),
+        "preprocess": (360, {}),
+        "train": (720, {"pool": "gpu"}),
+        "embed": (360, {"rule": "none_failed"}),
+        "localise": (120, {"pool": "gpu"}),
+        "reduce": (30, {}),
+        "index": (120, {}),
+        "gate": (60, {}),
+        "bundle": (30, {}),
+        "bless": (30, {}),
+        "evidence": (60, {}),
+        "register": (60, {"outlets": ["lookalike_candidate"]}),
+    }
+    assert (daily["schedule"], daily["catchup"], daily["max_active_runs"]) == (
         "0 2 * * *",
         False,
         1,
     )
-    assert list(parsed["tasks"]) == list(STEPS)
-    assert parsed["tasks"] == {
-        "ingest": task("ingest", 120),
-        "preprocess": task("preprocess", 360),
-        "train": task("train", 720, pool="gpu"),
-        "embed": task("embed", 360, rule="none_failed"),
-        "localise": task("localise", 120, pool="gpu"),
-        "reduce": task("reduce", 30),
-        "index": task("index", 120),
-        "gate": task("gate", 60),
-        "bundle": task("bundle", 30),
-        "bless": task("bless", 30),
-        "register": task("register", 60),
-        "promote": task("promote", 30),
-        "prune": task("prune", 30),
-        "collect": task("collect", 30),
+    release = list(parsed["dags"]["release"]["tasks"])
+    assert list(daily["tasks"]) == list(expected)
+    assert [*expected, *(name for name in release if name not in ("ask", "decide"))] == [*STEPS]
+    assert daily["tasks"] == {
+        name: task([former] if former else [], minutes, **given)
+        for former, (name, (minutes, given)) in zip(["", *expected], expected.items(), strict=False)
+    }
+
+
+def test_a_release_begins_with_a_candidate_and_asks_a_person_in_between(
+    parsed: dict[str, Any],
+) -> None:
+    release = parsed["dags"]["release"]
+    assert "'lookalike_candidate'" in release["schedule"]
+    assert (release["catchup"], release["max_active_runs"]) == (False, 2)
+    assert release["tasks"] == {
+        "review": task([], 30),
+        # No answer in time fails it; a second try would ask again.
+        "ask": task(["review"], None, retries=0),
+        "decide": task(["ask"], 10, rule="all_done"),
+        "promote": task(["decide"], 180, rule="none_failed"),
+        "prune": task(["promote"], 30),
+        "collect": task(["prune"], 30),
+    }
+
+
+def test_what_people_move_in_the_registry_is_followed_every_minute(parsed: dict[str, Any]) -> None:
+    follow = parsed["dags"]["follow_registry"]
+    assert (follow["schedule"], follow["catchup"], follow["max_active_runs"]) == (
+        "* * * * *", False, 1,
+    )  # fmt: skip
+    assert follow["tasks"] == {
+        "follow": task([], 5, retries=0),
+        "promote": task(["follow"], 180),
+    }
+
+
+def test_a_rollback_is_never_tried_twice(parsed: dict[str, Any]) -> None:
+    """The second try would go back one further."""
+    assert parsed["dags"]["rollback"]["tasks"] == {"roll_back": task([], 30, retries=0)}
+
+
+def test_a_refresh_asks_first_and_never_trains(parsed: dict[str, Any]) -> None:
+    """Every step is told its day by the first task; the last one says that there is a candidate."""
+    refresh = parsed["dags"]["refresh"]
+    steps = STEPS[: STEPS.index("register") + 1]
+    assert (refresh["catchup"], refresh["max_active_runs"]) == (False, 1)
+    for part in ("AssetOrTimeSchedule", "'lookalike_catalogue'", "*/15 * * * *"):
+        assert part in refresh["schedule"]
+    assert list(refresh["tasks"]) == ["news", *steps]
+    assert {name: facts["after"] for name, facts in refresh["tasks"].items()} == {
+        "news": [],
+        **{name: sorted({"news", former}) for former, name in pairwise(["news", *steps])},
+    }
+    assert {name for name, facts in refresh["tasks"].items() if facts["outlets"]} == {"register"}
+    assert refresh["tasks"]["register"]["outlets"] == ["lookalike_candidate"]
+    assert refresh["tasks"]["embed"]["rule"] == "none_failed"
+    assert {facts["pool"] for facts in refresh["tasks"].values()} == {"default_pool"}
+
+
+@dataclass
+class Instance:
+    """What a task asks of Airflow about another DAG."""
+
+    running: int
+
+    def get_dr_count(self, dag_id: str, states: Sequence[str]) -> int:
+        assert (dag_id, list(states)) == ("daily_retrain", ["running"])
+        return self.running
+
+
+@pytest.mark.parametrize(
+    ("running", "answer", "found"),
+    [
+        (0, {"ds": DAY, "changes": 2}, {"ds": DAY, "changes": 2}),
+        (0, {"ds": DAY, "changes": 0, "why": "quiet"}, None),
+        (1, {"ds": DAY, "changes": 2}, None),
+    ],
+)
+def test_a_refresh_is_skipped_without_news_and_beside_a_training(
+    stand_ins: Path, running: int, answer: dict[str, Any], found: dict[str, Any] | None
+) -> None:
+    (stand_ins / "pipelines" / "refresh.py").write_text(
+        f"import sys; assert not sys.argv[1:]; print({json.dumps(answer)!r})"
+    )
+    news = refresh().get_task("news").python_callable
+    assert news(ti=Instance(running)) == found
+
+
+def test_the_commands_of_a_refresh_keep_the_champion(stand_ins: Path) -> None:
+    (stand_ins / "pipelines" / "embed.py").write_text(
+        "import json, os, sys; print(json.dumps({'details': "
+        "{'given': sys.argv[1:], 'keep': os.environ['LOOKALIKE_TRAIN__KEEP']}}))"
+    )
+    embed = refresh().get_task("embed").python_callable
+    assert embed(given="2026-11-19", ds=DAY) == {
+        "details": {"given": ["--ds", "2026-11-19"], "keep": "champion"}
     }
 
 

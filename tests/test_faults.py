@@ -62,7 +62,8 @@ def moments(seed: int) -> list[Kill]:
     rng = random.Random(seed)
     steps = ("ingest", "preprocess", "preprocess", "train", "embed", "index", "gate", "bundle")
     return [
-        Kill(step, rng.random()) for step in (*steps, "register", "promote", "localise", "bless")
+        Kill(step, rng.random())
+        for step in (*steps, "register", "promote", "localise", "bless", "evidence")
     ]
 
 
@@ -208,9 +209,8 @@ def test_a_kill_on_the_second_day_leaves_the_first_in_production(
 ) -> None:
     settings = two_days_copy()
     forget(settings, DAY_2, "promote")
-    settings.root.joinpath("ledger.jsonl").write_bytes(
-        settings.root.joinpath("ledger.jsonl").read_bytes().splitlines(keepends=True)[0]
-    )
+    lines = settings.root.joinpath("ledger.jsonl").read_bytes().splitlines(keepends=True)
+    settings.root.joinpath("ledger.jsonl").write_bytes(b"".join(lines[:3]))  # 2 is approved
     process = start_step(settings, "promote", DAY_2)
     while process.poll() is None and not (settings.root / "staging").glob("promote-*"):
         time.sleep(0.001)

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from pipelines.answer_row import Shown
 from pipelines.gate_page import THUMBNAIL, gate_page
 from pipelines.settings import Gate
 from pipelines.verdict import Answers, Health, Rival, Slice, choose, judge
-from pipelines.worst_queries import Shown, Worst
+from pipelines.worst_queries import Worst
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 DAY = date(2026, 11, 20)

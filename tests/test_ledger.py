@@ -4,13 +4,24 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
+from serving.ledger import (
+    LEDGER,
+    Action,
+    Entry,
+    append,
+    champion,
+    now,
+    read_ledger,
+    read_standing,
+    standing,
+)
 
 
 def entry(number: int, **changes: object) -> Entry:
@@ -46,7 +57,8 @@ def test_a_decision_is_one_line_of_json(tmp_path: Path) -> None:
     append(tmp_path, entry(1, why='it\n"works"\u2028 für alle'))
     assert (tmp_path / LEDGER).read_bytes() == (
         b'{"action": "promote", "at": "2026-11-20T06:01:00Z", "bundle": "0000000000000001", '
-        b'"ds": "2026-11-20", "former": "0000000000000000", "verdict": "", "version": "1", '
+        b'"ds": "2026-11-20", "former": "0000000000000000", "share": 0.0, "verdict": "", '
+        b'"version": "1", '
         b'"who": "ada@shop.example", "why": "it\\n\\"works\\"\\u2028 f\\u00fcr alle"}\n'
     )
 
@@ -116,6 +128,7 @@ WRITER = """
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import cast
 from serving.ledger import Entry, append, now
 
 root, who = Path(sys.argv[1]), sys.argv[2]
@@ -148,3 +161,38 @@ def test_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
     for name in names:
         versions = [one.version for one in entries if one.who == name]
         assert versions == [str(number) for number in range(40)]
+
+
+def decided(action: Action, bundle: int) -> Entry:
+    return entry(bundle).model_copy(update={"action": action, "bundle": f"bundle {bundle}"})
+
+
+STANDINGS: list[tuple[str, int | None, str | None]] = [  # decisions, champion, candidate
+    ("", None, None),
+    ("approve 1", None, None),
+    ("promote 1", 1, None),
+    ("promote 1, approve 2, shadow 2", 1, "shadow 2"),
+    ("promote 1, shadow 2, canary 2", 1, "canary 2"),
+    ("promote 1, shadow 2, approve 3, reject 4", 1, "shadow 2"),
+    ("promote 1, shadow 2, abort 2", 1, None),
+    ("promote 1, shadow 2, abort 2, approve 3", 1, None),
+    ("promote 1, shadow 2, abort 2, shadow 3", 1, "shadow 3"),
+    ("promote 1, canary 2, promote 2", 2, None),
+    ("promote 1, promote 2, canary 3, rollback 1", 1, None),
+    ("promote 1, canary 2, promote 2, reject 3, abort 3", 2, None),
+]
+
+
+@pytest.mark.parametrize(("decisions", "serves", "beside"), STANDINGS)
+def test_what_decisions_come_to(
+    tmp_path: Path, decisions: str, serves: int | None, beside: str | None
+) -> None:
+    for decision in filter(None, decisions.split(", ")):
+        action, _, number = decision.partition(" ")
+        append(tmp_path, decided(cast(Action, action), int(number)))
+    found = read_standing(tmp_path)
+    assert found == standing(reversed(read_ledger(tmp_path)))
+    assert (found.champion and found.champion.bundle) == (serves and f"bundle {serves}")
+    candidate = found.candidate
+    assert (candidate and f"{candidate.action} {candidate.bundle[-1]}") == beside
+    assert champion(tmp_path) == found.champion

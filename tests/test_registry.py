@@ -9,13 +9,16 @@ from tiny_shop import DAY_1, DAY_2, forget
 
 from model.errors import BadInput
 from pipelines import register
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.bundle import bundle_digest
-from pipelines.registry import download, register_bundle, sync, version_of, versions
+from pipelines.evidence_record import read_evidence
+from pipelines.registry import download, register_bundle, version_of, versions
 from pipelines.settings import Registry, Settings
 from pipelines.step import Partition
 from pipelines.tracking import client
 from serving.bundle import Bundle, verify
+
+OF_STEPS = {"serving", "evidence", "release"}  # tags of the blessing, the evidence, decisions
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
 
@@ -88,8 +91,9 @@ def test_a_registration_that_broke_off_is_finished(registered: Settings, alias: 
     if not alias:
         tracker.delete_registered_model_alias("another", "challenger")
     bundle = sealed(registered, DAY_2)
-    blessing = read_blessing(registered, DAY_2, bundle.digest)
-    assert register_bundle(registered, DAY_2, bundle, blessing) == "2"
+    blessing = read_blessing(registered, bundle.digest)
+    evidence = read_evidence(registered, DAY_2, bundle.digest)
+    assert register_bundle(registered, DAY_2, bundle, blessing, evidence) == "2"
     assert stages(registered) == {"1": "Staging", "2": "Staging"}
     assert aliases(registered) == {"challenger": "2"}
 
@@ -98,7 +102,7 @@ def test_tags_and_the_table_of_a_version(two_days: Settings) -> None:
     (version,) = [v for v in versions(two_days) if v.version in (2, "2")]
     bundle = sealed(two_days, DAY_2)
     verdict = bundle.manifest["verdict"]
-    tags = {name: tag for name, tag in version.tags.items() if not name.startswith("serving.")}
+    tags = {name: tag for name, tag in version.tags.items() if name.split(".")[0] not in OF_STEPS}
     assert tags == {
         "bundle": bundle.digest,
         "ds": DAY_2.isoformat(),
@@ -142,15 +146,3 @@ def test_a_version_can_be_fetched_from_the_artefacts(shop: Settings, tmp_path: P
     bundle = sealed(shop, DAY_1)
     found = verify(download(shop, "1", tmp_path), bundle.digest)
     assert found.manifest == bundle.manifest
-
-
-def test_sync_may_be_repeated(two_days_copy: CopyShop) -> None:
-    settings = two_days_copy()
-    for _ in range(2):
-        sync(settings, champion="1", previous=None)
-        assert stages(settings) == {"1": "Production", "2": "Archived"}
-        assert aliases(settings) == {"champion": "1"}
-    for _ in range(2):
-        sync(settings, champion="2", previous="1")
-        assert stages(settings) == {"1": "Archived", "2": "Production"}
-        assert aliases(settings) == {"champion": "2", "previous": "1"}

@@ -1,6 +1,5 @@
 """Release decisions: the ledger decides, the registry follows, a rollback lands where it says."""
 
-import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -14,12 +13,22 @@ from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, st
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
-from pipelines.bless import BLESSING, read_blessing
+from pipelines.blessing import keep_blessing, read_blessing
 from pipelines.bundle import bundle_digest
-from pipelines.registry import register_bundle
-from pipelines.release import promote_bundle, roll_back, served
-from pipelines.settings import Registry, Settings
-from pipelines.step import Outcome, Partition, run_step
+from pipelines.evidence_record import read_evidence
+from pipelines.registry import list_versions, register_bundle
+from pipelines.releasable import Registered, registered
+from pipelines.release import (
+    abort,
+    promote_bundle,
+    review_bundle,
+    roll_back,
+    served,
+    try_beside,
+)
+from pipelines.settings import Registry, Review, Settings
+from pipelines.stages import STATE, WHO, WHY
+from pipelines.step import Partition
 from serving.bundle import seal, store, verify
 from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
 
@@ -27,10 +36,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # 
 
 
 def history(settings: Settings) -> list[tuple[str, str, str | None]]:
-    """Action, version, and the version that served until then."""
-    entries = read_ledger(settings.root)
+    """Action, version, and the version that served until then; without approvals."""
+    entries = [entry for entry in read_ledger(settings.root) if entry.action != "approve"]
     version = {entry.bundle: entry.version for entry in entries}
     return [(e.action, e.version, e.former and version[e.former]) for e in entries]
+
+
+def release(settings: Settings, ds: date, digest: str, *, who: str = "ada", why: str = "") -> Entry:
+    """Approved and promoted."""
+    candidate = registered(settings, ds, digest)
+    review_bundle(settings, candidate, "approve", who=who, why=why)
+    return promote_bundle(settings, candidate, who=who, why=why)
 
 
 def back(settings: Settings, to: str | None = None) -> Entry:
@@ -42,27 +58,32 @@ def state(settings: Settings) -> tuple[bytes, dict[str, str], dict[str, str]]:
     return (settings.root / LEDGER).read_bytes(), stages(settings), aliases(settings)
 
 
-def third_bundle(settings: Settings, *, ds: date = DAY_2) -> str:
-    """The second day's bundle, sealed at another time, registered as version 3."""
+def notes(settings: Settings, version: str) -> tuple[str, ...]:
+    """State, who and why, as people read them in the registry."""
+    (found,) = [each for each in list_versions(settings) if each.number == version]
+    return tuple(found.tags[name] for name in (STATE, WHO, WHY))
+
+
+def champion_version(settings: Settings) -> str:
+    entry = champion(settings.root)
+    assert entry is not None
+    return entry.version
+
+
+def third_bundle(settings: Settings, *, ds: date = DAY_2, hour: int = 23) -> str:
+    """The second day's bundle, sealed at another time, registered as the next version."""
     bundle = sealed(settings, DAY_2)
     folder = settings.root / "again"
     shutil.copytree(bundle.folder, folder)
     (folder / "manifest.json").unlink()
     facts = {k: v for k, v in bundle.manifest.items() if k not in ("files", "schema_version")}
-    digest = seal(folder, {**facts, "created": "2026-11-20T23:00:00+00:00"})
+    digest = seal(folder, {**facts, "created": f"2026-11-20T{hour}:00:00+00:00"})
     placed = store(folder, settings.root / "bundles", digest)
-    blessing = {**read_blessing(settings, DAY_2, bundle.digest), "bundle": digest}
-    run_step(
-        settings, "bless", ds, inputs={"bundle": digest},
-        body=lambda to: write(to / BLESSING, blessing),
-    )  # fmt: skip
-    assert register_bundle(settings, ds, verify(placed, digest), blessing) == "3"
+    blessing = {**read_blessing(settings, bundle.digest), "bundle": digest}
+    keep_blessing(settings, digest, blessing)
+    evidence = read_evidence(settings, DAY_2, bundle.digest)
+    register_bundle(settings, ds, verify(placed, digest), blessing, evidence)
     return digest
-
-
-def write(path: Path, blessing: dict[str, Any]) -> Outcome:
-    path.write_text(json.dumps(blessing))
-    return Outcome(rows=0, details={"passed": True})
 
 
 def damage(settings: Settings, digest: str) -> None:
@@ -74,13 +95,13 @@ def damage(settings: Settings, digest: str) -> None:
 
 
 def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
-    first, second = read_ledger(two_days.root)
+    approved, first, approved_2, second = read_ledger(two_days.root)
     recalls = [Partition(two_days, "gate", ds).done().details["recall"] for ds in (DAY_1, DAY_2)]
     assert first == Entry(
         at=first.at,
         action="promote",
-        who="daily_retrain",
-        why="policy: the gate passed",
+        who="policy",
+        why="within the bounds of the policy",
         ds=DAY_1,
         version="1",
         former=None,
@@ -98,6 +119,9 @@ def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
         }
     )
     assert first.at < second.at <= now()
+    same = {"action": "approve", "at": approved.at}
+    assert approved == first.model_copy(update=same)
+    assert approved_2 == second.model_copy(update={**same, "at": approved_2.at})
 
 
 def test_the_report_of_promote(two_days: Settings) -> None:
@@ -106,6 +130,9 @@ def test_the_report_of_promote(two_days: Settings) -> None:
         "version": "2",
         "promoted": True,
         "former": bundle_digest(two_days, DAY_1),
+        "parts": [],
+        "confirmed": [],
+        "silent": ["http://127.0.0.1:1"],
     }
 
 
@@ -170,7 +197,7 @@ def test_rollback_to_a_version_that_never_served(two_days_copy: CopyShop) -> Non
 def test_a_promotion_after_a_rollback_skips_what_was_rolled_back(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     back(settings)
-    promote_bundle(settings, DAY_2, third_bundle(settings), who="ada", why="repaired")
+    release(settings, DAY_2, third_bundle(settings), who="ada", why="repaired")
     assert aliases(settings) == {"champion": "3", "previous": "1"}
     assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
     assert back(settings).version == "1"
@@ -187,47 +214,140 @@ def test_running_promote_again_does_not_undo_a_rollback(two_days_copy: CopyShop)
 def test_promoting_the_champion_changes_nothing(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     before = state(settings)
-    digest = bundle_digest(settings, DAY_2)
-    entry = promote_bundle(settings, DAY_2, digest, who="ada", why="again")
+    candidate = registered(settings, DAY_2, bundle_digest(settings, DAY_2))
+    entry = promote_bundle(settings, candidate, who="ada", why="again")
     assert entry == read_ledger(settings.root)[-1]
     assert state(settings) == before
 
 
-def test_an_older_day_does_not_replace_a_newer_one(two_days_copy: CopyShop) -> None:
+def test_what_has_served_is_not_promoted_again(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     before = state(settings)
     reason = (
-        f"The bundle of {DAY_1} is older than the champion of {DAY_2}, which stays. "
-        f"To serve an older bundle on purpose: lookalike rollback --to VERSION."
+        "Version 1 has served, so there is nothing to review. To take it away or to serve it "
+        "again: lookalike rollback [--to VERSION]."
     )
     digest = bundle_digest(settings, DAY_1)
     with pytest.raises(Refused) as caught:
-        promote_bundle(settings, DAY_1, digest, who="ada", why="late")
+        release(settings, DAY_1, digest, who="ada", why="late")
     assert str(caught.value) == reason
     forget(settings, DAY_1, "promote")
     assert promote.run(settings, DAY_1).details == {
         "bundle": digest,
         "version": "1",
         "promoted": False,
-        "why": reason,
+        "why": "promote by policy: within the bounds of the policy",
     }
     assert state(settings) == before
 
 
-def test_without_the_policy_a_bundle_waits_for_a_person(two_days_copy: CopyShop) -> None:
-    settings = two_days_copy(registry=Registry(auto_promote=False))
-    third = third_bundle(settings)
+def test_an_older_candidate_that_was_approved_in_time_comes_too_late(
+    two_days_copy: CopyShop,
+) -> None:
+    settings = two_days_copy()
+    third = registered(settings, DAY_1, third_bundle(settings, ds=DAY_1))
+    lines = (settings.root / LEDGER).read_bytes().splitlines(keepends=True)
+    (settings.root / LEDGER).write_bytes(b"".join(lines[:2]))  # the first day serves
+    review_bundle(settings, third, "approve", who="ada", why="in time")
+    with (settings.root / LEDGER).open("ab") as file:
+        file.writelines(lines[2:])
     before = state(settings)
-    forget(settings, DAY_2, "promote")
-    assert promote.run(settings, DAY_2).details == {
-        "bundle": bundle_digest(settings, DAY_2),
-        "version": "2",
-        "promoted": False,
-        "why": "waits for `lookalike promote`",
-    }
+    with pytest.raises(Refused, match=f"^The bundle of {DAY_1} is older than the champion of"):
+        promote_bundle(settings, third, who="ada", why="late")
+    with pytest.raises(Refused, match=f"^The bundle of {DAY_1} is older than the champion of"):
+        try_beside(settings, third, "canary", 0.1, why="late")
     assert state(settings) == before
-    entry = promote_bundle(settings, DAY_2, third, who="ada", why="looks good")
-    assert (entry.who, entry.version) == ("ada", "3")
+
+
+def test_nobody_promotes_what_nobody_approved(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    third = registered(settings, DAY_2, third_bundle(settings))
+    before = state(settings)
+    reason = "Nobody has approved version 3. Expected a review first: lookalike review 3 --approve."
+    with pytest.raises(Refused) as caught:
+        promote_bundle(settings, third, who="ada", why="hurry")
+    assert str(caught.value) == reason
+    with pytest.raises(Refused) as caught:
+        try_beside(settings, third, "shadow", 0.1, why="hurry")
+    assert str(caught.value) == reason
+    assert state(settings) == before
+
+
+def test_only_those_who_are_named_review(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(review=Review(reviewers=("bob", "cleo")))
+    third = registered(settings, DAY_2, third_bundle(settings))
+    before = state(settings)
+    with pytest.raises(Refused) as caught:
+        review_bundle(settings, third, "approve", who="ada", why="mine")
+    assert str(caught.value) == (
+        "ada may not review. Expected one of review.reviewers: bob, cleo. Nothing was changed."
+    )
+    assert state(settings) == before
+    assert review_bundle(settings, third, "approve", who="cleo", why="good").who == "cleo"
+
+
+def test_a_review_is_an_entry_and_may_change_until_the_bundle_serves(
+    two_days_copy: CopyShop,
+) -> None:
+    settings = two_days_copy()
+    third = registered(settings, DAY_2, third_bundle(settings))
+    no = review_bundle(settings, third, "reject", who="ada", why="shoes look odd")
+    assert (no.action, no.who, no.why, no.version, no.former) == (
+        "reject", "ada", "shoes look odd", "3", bundle_digest(settings, DAY_2),
+    )  # fmt: skip
+    assert (stages(settings)["3"], aliases(settings)) == (
+        "Archived", {"champion": "2", "previous": "1"},
+    )  # fmt: skip
+    assert notes(settings, "3") == ("rejected", "ada", "shoes look odd")
+    with pytest.raises(Refused, match=r"^Version 3 was rejected by ada: shoes look odd\."):
+        promote_bundle(settings, third, who="bob", why="hurry")
+    yes = review_bundle(settings, third, "approve", who="bob", why="I looked again")
+    assert stages(settings)["3"] == "Staging"
+    assert review_bundle(settings, third, "approve", who="cleo", why="me too") == yes
+    # The policy and a time that is over come too late.
+    assert review_bundle(settings, third, "reject", who="nobody", why="no answer") == yes
+    promote_bundle(settings, third, who="bob", why="good")
+    with pytest.raises(Refused, match=r"^Version 3 has served, so there is nothing to review\."):
+        review_bundle(settings, third, "reject", who="ada", why="told you")
+    assert notes(settings, "3") == ("serves", "bob", "good")
+    assert notes(settings, "2") == ("has served", "policy", "within the bounds of the policy")
+
+
+def test_one_candidate_at_a_time_is_tried(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    third = registered(settings, DAY_2, third_bundle(settings))
+    fourth = registered(settings, DAY_2, third_bundle(settings, hour=22))
+    for candidate in (third, fourth):
+        review_bundle(settings, candidate, "approve", who="ada", why="good")
+    entry = try_beside(settings, third, "shadow", 0.25, why="120 s of shadow")
+    assert (entry.action, entry.share, entry.who) == ("shadow", 0.25, "ada")
+    assert (champion_version(settings), notes(settings, "3")[0]) == ("2", "in shadow")
+    with pytest.raises(Refused) as caught:
+        try_beside(settings, fourth, "shadow", 0.25, why="me too")
+    assert str(caught.value) == (
+        "Version 3 is in shadow. Expected one candidate at a time. Wait for its end, or end it: "
+        "lookalike rollback."
+    )
+    try_beside(settings, third, "canary", 0.05, why="300 s of canary")
+    out = back(settings)  # the candidate's end, and the champion is the same
+    assert (out.action, out.version, champion_version(settings)) == ("abort", "3", "2")
+    assert (stages(settings)["3"], notes(settings, "3")[0]) == ("Archived", "aborted")
+    assert abort(settings, third.digest, who="ada", why="again") is None
+    with pytest.raises(Refused, match=r"^Version 3 was aborted by ada: looks wrong\."):
+        try_beside(settings, third, "shadow", 0.25, why="again")
+    assert try_beside(settings, fourth, "shadow", 0.25, why="now").version == "4"
+
+
+def test_who_rejects_a_candidate_in_canary_ends_it(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    third = registered(settings, DAY_2, third_bundle(settings))
+    review_bundle(settings, third, "approve", who="ada", why="good")
+    try_beside(settings, third, "canary", 0.05, why="300 s of canary")
+    review_bundle(settings, third, "reject", who="bob", why="shoes look odd")
+    assert history(settings)[-3:] == [
+        ("canary", "3", "2"), ("reject", "3", "2"), ("abort", "3", "2"),
+    ]  # fmt: skip
+    assert champion_version(settings) == "2"
 
 
 def test_a_tampered_bundle_is_not_released(two_days_copy: CopyShop) -> None:
@@ -236,7 +356,7 @@ def test_a_tampered_bundle_is_not_released(two_days_copy: CopyShop) -> None:
     before = state(settings)
     damage(settings, third)
     with pytest.raises(Damaged, match=r"The file vectors\.npy of bundle"):
-        promote_bundle(settings, DAY_2, third, who="ada", why="tampered")
+        release(settings, DAY_2, third, who="ada", why="tampered")
     damage(settings, bundle_digest(settings, DAY_1))
     with pytest.raises(Damaged, match=r"The file vectors\.npy of bundle"):
         back(settings)
@@ -248,7 +368,7 @@ def test_a_bundle_that_was_never_registered_is_not_released(two_days_copy: CopyS
     digest = bundle_digest(settings, DAY_2)
     (settings.root / LEDGER).unlink()
     with pytest.raises(BadInput) as caught:
-        promote_bundle(settings, DAY_2, digest, who="ada", why="forgot")
+        release(settings, DAY_2, digest, who="ada", why="forgot")
     assert str(caught.value) == (
         f"Bundle {digest} is not in the registry. Run step `register` first."
     )
@@ -274,18 +394,21 @@ def test_a_crash_between_ledger_and_registry_is_healed(two_days_copy: CopyShop) 
     )  # fmt: skip
     append(settings.root, written)
     assert stages(settings) == {"1": "Archived", "2": "Production", "3": "Staging"}
-    assert promote_bundle(settings, DAY_2, digest, who="ada", why="again") == written
+    assert promote_bundle(settings, Registered("3", DAY_2, digest), who="ada", why="") == written
     assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
     assert aliases(settings) == {"champion": "3", "previous": "2"}
-    assert len(read_ledger(settings.root)) == 3
+    assert len(history(settings)) == 3
 
 
 def test_two_promotions_at_once_make_one_decision(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     digest = third_bundle(settings)
 
+    candidate = registered(settings, DAY_2, digest)
+    review_bundle(settings, candidate, "approve", who="ada", why="good")
+
     def decide(who: str) -> Entry:
-        return promote_bundle(settings, DAY_2, digest, who=who, why="at once")
+        return promote_bundle(settings, candidate, who=who, why="at once")
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(decide, ("ada", "bob"))
@@ -308,7 +431,8 @@ def test_two_processes_that_release_at_once(two_days_copy: CopyShop) -> None:
     assert stages(settings)[last.version] == "Production"
     assert list(stages(settings).values()).count("Production") == 1
     assert aliases(settings)["champion"] == last.version
-    assert [entry.former for entry in entries[1:]] == [entry.bundle for entry in entries[:-1]]
+    serving = [entry for entry in entries if entry.serves]
+    assert [entry.former for entry in serving[1:]] == [entry.bundle for entry in serving[:-1]]
 
 
 @pytest.mark.slow

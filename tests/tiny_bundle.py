@@ -3,6 +3,7 @@
     root = make_root(tmp_path)                   # photos, one bundle, promoted as version 1
     digest = add_bundle(root, items=90)          # a second bundle, sealed and stored, not promoted
     promote(root, digest, version="2")           # the ledger entry that makes it serve
+    decide(root, digest, "2", "canary", share=0.1)  # any other entry
     digest = add_variant(root, digest, edit)     # the bundle after `edit(folder)`, sealed again
     digest = add_localiser(root, digest, box)    # the bundle with one that always finds `box`
     with site(root) as url: ...                  # our routes under uvicorn, in this process
@@ -41,7 +42,7 @@ from serving import bundle as bundles
 from serving.champion import Champion
 from serving.connection import Connection
 from serving.embedder import Embedder
-from serving.ledger import Entry, append, champion, now
+from serving.ledger import Action, Entry, append, champion, now
 from serving.routes import create_app
 from serving.scann_index import ScannIndex
 from serving.settings import Serve, ServeSettings
@@ -110,16 +111,24 @@ def add_bundle(root: Path, *, items: int, ds: date = DS, created: datetime = CRE
 
 def promote(root: Path, digest: str, version: str, ds: date = DS) -> Entry:
     """The decision that puts a stored bundle into Production."""
+    return decide(root, digest, version, "promote", ds=ds)
+
+
+def decide(
+    root: Path, digest: str, version: str, action: Action, *, share: float = 0, ds: date = DS
+) -> Entry:
+    """Any decision about a stored bundle."""
     former = champion(root)
     entry = Entry(
         at=now(),
-        action="promote",
+        action=action,
         who="ada@shop.example",
         why="gate passed",
         ds=ds,
         version=version,
         former=former.bundle if former else None,
         bundle=digest,
+        share=share,
     )
     append(root, entry)
     return entry

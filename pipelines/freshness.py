@@ -1,0 +1,93 @@
+"""How old the live changes are that a bundle takes in: from their commit to the sealed bundle.
+
+Measured on what operators really changed, not on items planted for it: a planted item would be a
+product that shoppers meet, and it would only tell how it fares itself. The live store keeps the
+newest change of an item, so an item that changes all the time counts from its last change.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.live_day import changes_of
+from pipelines.settings import Settings
+from serving.bundle import LIVE_SEQUENCE, MANIFEST
+from serving.ledger import champion, now
+from serving.live_change import Change
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Of the changes that a bundle has and the one that serves has not."""
+
+    folded: int  # items that are in the bundle as the change says: there, or gone
+    left_out: int  # those that are not: the catalogue refused them, or the feed has a newer word
+    oldest_seconds: float  # from the commit of the first folded one to the sealed bundle
+    newest_seconds: float
+
+    @classmethod
+    def of(cls, changes: list[Change], items: frozenset[str], sealed: datetime) -> "Freshness":
+        """`items`: the ids in the bundle. Of no change at all every figure is 0."""
+        folded = [change for change in changes if (change.item_id in items) == bool(change.item)]
+        ages = [(sealed - change.at).total_seconds() for change in folded] or [0.0]
+        return cls(
+            folded=len(folded),
+            left_out=len(changes) - len(folded),
+            oldest_seconds=round(max(ages), 3),
+            newest_seconds=round(min(ages), 3),
+        )
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For a step's report; nothing where nothing was folded in."""
+        if not self.folded:
+            return {}
+        return {
+            "live_folded": self.folded,
+            "live_left_out": self.left_out,
+            "freshness_seconds": {"oldest": self.oldest_seconds, "newest": self.newest_seconds},
+        }
+
+
+def measure(settings: Settings, ds: date, sequence: int, items: pa.Table) -> Freshness:
+    """Of a bundle that was sealed just now, with the live changes up to `sequence`."""
+    changes = changes_of(settings, ds, after=_served(settings))
+    taken = [change for change in changes if change.sequence <= sequence]
+    return Freshness.of(taken, frozenset(items["item_id"].to_pylist()), now())
+
+
+def log_freshness(settings: Settings, ds: date, bundle: str, freshness: Freshness) -> None:
+    """One MLflow run a bundle that folded changes in."""
+    from pipelines.tracking import client, experiment_id  # MLflow takes seconds to import
+
+    tracker = client(settings)
+    run = tracker.create_run(
+        experiment_id(settings),
+        run_name=f"freshness {ds}",
+        tags={"ds": str(ds), "step": "bundle", "bundle": bundle},
+    )
+    figures = {
+        "live_folded": freshness.folded,
+        "live_left_out": freshness.left_out,
+        "freshness_seconds_oldest": freshness.oldest_seconds,
+        "freshness_seconds_newest": freshness.newest_seconds,
+    }
+    for name, value in figures.items():
+        tracker.log_metric(run.info.run_id, name, value)
+    tracker.set_terminated(run.info.run_id)
+
+
+def _served(settings: Settings) -> int:
+    """The newest change that the champion has; 0 where nothing serves, or it is not here."""
+    serves = champion(settings.root)
+    if serves is None:
+        return 0
+    path = Path(settings.root, "bundles", serves.bundle, MANIFEST)
+    try:
+        return int(json.loads(path.read_bytes()).get(LIVE_SEQUENCE, 0))
+    except FileNotFoundError:
+        return 0

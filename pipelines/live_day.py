@@ -1,0 +1,28 @@
+"""Which live changes belong to a day: those made until the day that follows it is over."""
+
+from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
+
+from pipelines.settings import Settings
+from serving.live_change import Change
+
+OPEN_FOR = timedelta(days=2)  # from the beginning of a day, until which it takes in changes
+
+
+def beginning(ds: date) -> datetime:
+    return datetime.combine(ds, time(), UTC)
+
+
+def changes_of(settings: Settings, ds: date, *, after: int = 0) -> list[Change]:
+    """Those that are kept with a sequence above `after`, in the order in which they were made."""
+    if not settings.live_place.exists:
+        return []
+    from serving.live_store import LiveStore  # takes a second to import
+
+    with closing(LiveStore.open(settings.live_place.url, settings.live_place.folder)) as store:
+        newest = store.newest()
+        if newest <= after:
+            return []
+        end = beginning(ds) + OPEN_FOR
+        changes = (change for change in store.all(after) if change.sequence <= newest)
+        return [change for change in changes if change.at < end]

@@ -1,0 +1,182 @@
+"""What Airflow itself costs: a task's own time, the wait for the next, and a day without changes.
+
+    make demo && make bench NAME=orchestrate
+
+Two real schedulers, started as `make up` starts one and as `airflow standalone` comes, run the DAG
+`daily_retrain` in turn, ROUNDS times each. Their commands are stand-ins that write down when they
+began and ended, so that what is left of a task is Airflow's. Then our scheduler runs a day of the
+demo's shop, in a copy, that was done before: every step looks and keeps what it has. A full day is
+what the steps of the first day took, as their reports say. Cost: 4 minutes.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from pipelines.airflow import BRISK, airflow_environment
+from pipelines.settings import Settings, load_settings
+from pipelines.step import STEPS, Partition, days_of
+from tests.bench.figures import Row, median, quick, write
+from tests.real_airflow import BIN, DAG, Airflow, standalone, wait
+from tests.tiny_shop import copy_shop
+
+ROOT = Path(os.environ.get("SHOP", "build/demo"))
+ROUNDS = 5
+OURS, STOCK = "make up", "airflow standalone"
+OWN_SECONDS, NO_CHANGE_SHARE = 0.5, 0.02  # wanted: of a task, of a full day
+PATIENCE = 300
+STAND_IN = """#!/bin/bash
+begun=$EPOCHREALTIME
+echo '{{"step": "stand-in", "details": {{}}}}'
+echo "$2 $begun $EPOCHREALTIME" >> "{times}"
+"""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one run, without those of the commands."""
+
+    inside: float  # median over the tasks: from a task's begin to its end
+    between: float  # median: from the end of a task to the begin of the next
+    whole: float  # from the begin of the first task to the end of the last
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A running one, whose commands are those of `python`."""
+
+    api: httpx.Client
+    python: Path
+    times: Path
+
+    def stand_in(self) -> None:
+        self.python.write_text(STAND_IN.format(times=self.times))
+        self.python.chmod(0o755)
+
+    def real(self) -> None:
+        self.python.write_text(f'#!/bin/bash\nexec "{sys.executable}" "$@"\n')
+
+    def run(self, name: str, ds: date) -> list[dict[str, Any]]:
+        """The tasks of a whole run, in the order of their begin. Raises SystemExit if it fails."""
+        body = {"dag_run_id": name, "logical_date": None, "conf": {"ds": str(ds)}}
+        self.api.post(f"/dags/{DAG}/dagRuns", json=body).raise_for_status()
+        self.api.patch(f"/dags/{DAG}", json={"is_paused": False}).raise_for_status()
+        wait(lambda: self._state(name) in ("success", "failed"), seconds=PATIENCE)
+        if self._state(name) != "success":
+            raise SystemExit(f"The run {name} failed. Look at it with `airflow standalone`.")
+        found = self.api.get(f"/dags/{DAG}/dagRuns/{name}/taskInstances").json()["task_instances"]
+        return sorted(found, key=lambda task: str(task["start_date"]))
+
+    def costs(self, name: str, ds: date) -> Costs:
+        self.times.unlink(missing_ok=True)
+        tasks = self.run(name, ds)
+        lines = [line.split() for line in self.times.read_text().splitlines()]
+        commands = {step.removeprefix("pipelines."): float(end) - float(begun)
+                    for step, begun, end in lines}  # fmt: skip
+        inside = [_seconds(task["start_date"], task["end_date"]) - commands[task["task_id"]]
+                  for task in tasks]  # fmt: skip
+        between = [_seconds(one["end_date"], other["start_date"]) for one, other in pairwise(tasks)]
+        return Costs(median(inside), median(between), whole(tasks))
+
+    def _state(self, name: str) -> str:
+        return str(self.api.get(f"/dags/{DAG}/dagRuns/{name}").json()["state"])
+
+
+def main() -> None:
+    if not days_of(load_settings(root=ROOT), "prune"):
+        raise SystemExit(f"No whole day below {ROOT}. Run `make demo` first, or set SHOP.")
+    with TemporaryDirectory(dir=ROOT.parent) as folder, ExitStack() as running:
+        settings = copy_shop(load_settings(root=ROOT), Path(folder).resolve() / "shop")
+        first, ds = days_of(settings, "prune")[0], days_of(settings, "prune")[-1]
+        schedulers = {
+            name: running.enter_context(scheduler(settings, Path(folder) / name.split()[0], name))
+            for name in (OURS, STOCK)
+        }
+        found = in_turn(schedulers, ds, 1 if quick() else ROUNDS)
+        schedulers[OURS].real()
+        schedulers[OURS].run("once", ds)  # it may be another version's day
+        unchanged = [
+            whole(schedulers[OURS].run(f"unchanged {number}", ds))
+            for number in range(1 if quick() else 3)
+        ]
+        full = sum(_report_seconds(settings, first))
+    conditions = {"steps": len(STEPS), "full day": str(first)}
+    write("orchestrate", conditions, rows(found, median(unchanged), full))
+
+
+def in_turn(schedulers: dict[str, Scheduler], ds: date, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians over the rounds; a first run of each, which imports and compiles, does not count."""
+    costs: dict[str, list[Costs]] = {name: [] for name in schedulers}
+    for number in range(rounds + 1):
+        for name, each in schedulers.items():
+            one = each.costs(f"round {number}", ds)
+            if number:
+                costs[name].append(one)
+    return {
+        name: {field: median([getattr(one, field) for one in some])
+               for field in ("inside", "between", "whole")}
+        for name, some in costs.items()
+    }  # fmt: skip
+
+
+def rows(found: dict[str, dict[str, float]], unchanged: float, full: float) -> Sequence[Row]:
+    ours, stock = found[OURS], found[STOCK]
+    return [
+        Row("Airflow's own time in a task", "s", ours["inside"], goal=OWN_SECONDS, at_most=True),
+        Row("Airflow's own time in a task", "s", ours["inside"], STOCK, stock["inside"], 1.0, True),
+        Row("from a task to the next", "s", ours["between"], STOCK, stock["between"], 1.0, True),
+        Row(f"{len(STEPS)} tasks without work", "s", ours["whole"], STOCK, stock["whole"], 1.0,
+            True),
+        Row("a day without changes", "s", unchanged, "a full day", full, NO_CHANGE_SHARE, True),
+    ]  # fmt: skip
+
+
+@contextmanager
+def scheduler(settings: Settings, home: Path, name: str) -> Iterator[Scheduler]:
+    """Its own database and log; the shop is the same."""
+    home.mkdir()
+    python, config = home / "python", home / "lookalike.toml"
+    config.touch()
+    environment = airflow_environment(settings) | {
+        "AIRFLOW_HOME": str(home.resolve()),
+        "LOOKALIKE_CONFIG": str(config.resolve()),
+        "LOOKALIKE_TRAIN_PYTHON": str(python.resolve()),
+        "LOOKALIKE_SERVE_PYTHON": str(python.resolve()),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    if name == STOCK:
+        environment = {key: value for key, value in environment.items() if key not in BRISK}
+    airflow = Airflow(environment)
+    if airflow("db", "migrate").returncode:
+        raise SystemExit(f"`airflow db migrate` failed for {name}.")
+    with standalone(airflow) as api:
+        wait(lambda: api.get(f"/dags/{DAG}").is_success, seconds=PATIENCE)
+        found = Scheduler(api, python, home / "times.txt")
+        found.stand_in()
+        yield found
+
+
+def whole(tasks: Sequence[dict[str, Any]]) -> float:
+    return _seconds(tasks[0]["start_date"], tasks[-1]["end_date"])
+
+
+def _report_seconds(settings: Settings, ds: date) -> list[float]:
+    reports = (Partition(settings, step, ds).report() for step in STEPS)
+    return [report.seconds for report in reports if report]
+
+
+def _seconds(begun: str, ended: str) -> float:
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+
+
+if __name__ == "__main__":
+    main()
