@@ -21,7 +21,8 @@ from pathlib import Path
 import structlog
 
 from model.errors import Damaged
-from pipelines.release import LOCK, served
+from pipelines.decisions import served
+from pipelines.release import LOCK
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, locked, run_step, staging
 from serving.bundle import read_manifest

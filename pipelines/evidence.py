@@ -19,6 +19,7 @@ import structlog
 from model.errors import Damaged, LookalikeError
 from pipelines.bundle import bundle_digest
 from pipelines.changed_queries import Changed, ask, compare, drawn_items, drawn_photos
+from pipelines.decisions import decisions_on, predecessor
 from pipelines.differences import (
     data_facts,
     gate_champion,
@@ -32,7 +33,6 @@ from pipelines.differences import (
 )
 from pipelines.evidence_page import Page, evidence_page
 from pipelines.evidence_record import PAGE, RECORD, AnswerFacts, Evidence
-from pipelines.predecessor import decisions_on, predecessor
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from pipelines.thumbnails import thumbnails

@@ -14,8 +14,8 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.bundle import bundle_digest
+from pipelines.decisions import REVIEWS, latest_about
 from pipelines.releasable import Registered
-from pipelines.release import REVIEWS, latest_about
 from pipelines.rollout import roll_out
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, run_step

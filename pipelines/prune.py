@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from model.errors import Damaged
 from pipelines.catalogue import COUNTED
-from pipelines.release import LOCK, served
+from pipelines.decisions import served
+from pipelines.release import LOCK
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, locked, run_step
 from serving.bundle import LIVE_SEQUENCE, MANIFEST

@@ -16,15 +16,15 @@ from typing import Literal
 import structlog
 
 from model.errors import BadInput, Refused
+from pipelines.decisions import REVIEWS, latest_about, served
 from pipelines.releasable import Registered, check, try_out, verdict_of, verified
 from pipelines.settings import Settings
 from pipelines.step import locked
-from serving.ledger import ACTIONS, ROLLS_OUT, Action, Entry, append, now, read_ledger, standing
+from serving.ledger import ROLLS_OUT, Action, Entry, append, now, read_ledger, standing
 
 LOCK = "release.lock"
 POLICY = "policy"  # who decides where nobody is asked
 NOBODY = "nobody"  # who was asked, and did not answer
-REVIEWS: tuple[Action, ...] = ("approve", "reject")
 
 log = structlog.get_logger()
 
@@ -150,29 +150,6 @@ def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entr
         append(settings.root, entry)
         _sync(settings)
     return entry
-
-
-def served(entries: Sequence[Entry]) -> list[Entry]:
-    """The stack of bundles that served and were not rolled back, the champion last."""
-    stack: list[Entry] = []
-    for entry in entries:
-        if not entry.serves:
-            continue
-        # Forward again, to a bundle that was itself rolled back, puts it on top.
-        if entry.action == "rollback" and any(entry.bundle == each.bundle for each in stack):
-            while stack[-1].bundle != entry.bundle:
-                stack.pop()
-        if not stack or stack[-1].bundle != entry.bundle:
-            stack.append(entry)
-    return stack
-
-
-def latest_about(
-    entries: Sequence[Entry], digest: str, actions: Sequence[Action] = ACTIONS
-) -> Entry | None:
-    """The last decision about a bundle, of these actions."""
-    about = (e for e in reversed(entries) if e.bundle == digest and e.action in actions)
-    return next(about, None)
 
 
 def current_user() -> str:

@@ -12,10 +12,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.decisions import REVIEWS, latest_about
 from pipelines.evidence_record import PAGE, read_evidence
 from pipelines.policy import beyond
 from pipelines.releasable import Registered
-from pipelines.release import POLICY, REVIEWS, latest_about, review_bundle
+from pipelines.release import POLICY, review_bundle
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, run_step
 from serving.ledger import read_ledger

@@ -11,15 +11,9 @@ from typing import Literal
 import structlog
 
 from model.errors import Refused
+from pipelines.decisions import latest_about
 from pipelines.releasable import Registered
-from pipelines.release import (
-    abort,
-    approval_of,
-    latest_about,
-    promote_bundle,
-    roll_back,
-    try_beside,
-)
+from pipelines.release import abort, approval_of, promote_bundle, roll_back, try_beside
 from pipelines.replicas import Replica, ask_replicas, compare
 from pipelines.settings import Settings
 from pipelines.step import locked

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.decisions import latest_about, served
 from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
@@ -23,7 +24,6 @@ from pipelines.registry import (
     note,
     point_alias,
 )
-from pipelines.release import latest_about, served
 from pipelines.settings import Settings
 from serving.ledger import Entry, read_ledger
 from serving.whole_file import write_atomically

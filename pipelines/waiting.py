@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
+from pipelines.decisions import latest_about
 from pipelines.evidence_record import PAGE
-from pipelines.release import latest_about
 from pipelines.settings import Settings
 from pipelines.step import Partition
 from serving.ledger import ROLLS_OUT, Entry, read_ledger, standing

@@ -15,17 +15,11 @@ from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
 from pipelines.blessing import keep_blessing, read_blessing
 from pipelines.bundle import bundle_digest
+from pipelines.decisions import served
 from pipelines.evidence_record import read_evidence
 from pipelines.registry import list_versions, register_bundle
 from pipelines.releasable import Registered, registered
-from pipelines.release import (
-    abort,
-    promote_bundle,
-    review_bundle,
-    roll_back,
-    served,
-    try_beside,
-)
+from pipelines.release import abort, promote_bundle, review_bundle, roll_back, try_beside
 from pipelines.settings import Registry, Review, Settings
 from pipelines.stages import STATE, WHO, WHY
 from pipelines.step import Partition

@@ -139,7 +139,7 @@ def now(settings: Settings) -> Entry:
 
 def former_of(settings: Settings) -> str:
     """The digest that `lookalike rollback` goes back to."""
-    from pipelines.release import served
+    from pipelines.decisions import served
 
     return served(read_ledger(settings.root))[-2].bundle
 

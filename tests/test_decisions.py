@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from pipelines.predecessor import decisions_on, predecessor
+from pipelines.decisions import decisions_on, predecessor
 from serving.ledger import Entry
 
 START = datetime(2026, 11, 19, tzinfo=UTC)
