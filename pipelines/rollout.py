@@ -62,7 +62,8 @@ def roll_out(settings: Settings, candidate: Registered) -> Way:
 
 def _try_parts(settings: Settings, candidate: Registered) -> Iterator[tuple[Part, Opinion]]:
     """Shadow and canary, as far as they are not behind it, with a server to try it on."""
-    if read_standing(settings.root).champion is None or not _answering(settings):
+    champion = read_standing(settings.root).champion
+    if champion is None or champion.bundle == candidate.digest or not _answering(settings):
         return
     options = settings.rollout
     latest = latest_about(read_ledger(settings.root), candidate.digest)

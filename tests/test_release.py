@@ -8,32 +8,22 @@ from typing import Any
 
 import pytest
 from conftest import CopyShop
+from released import add_candidate, champion_version, damage, history, notes
 from test_registry import aliases, sealed, stages
 from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, start_step
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
-from pipelines.blessing import keep_blessing, read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.decisions import served
-from pipelines.evidence_record import read_evidence
-from pipelines.registry import list_versions, register_bundle
 from pipelines.releasable import Registered, registered
 from pipelines.release import abort, promote_bundle, review_bundle, roll_back, try_beside
 from pipelines.settings import Registry, Review, Settings
-from pipelines.stages import STATE, WHO, WHY
 from pipelines.step import Partition
-from serving.bundle import seal, store, verify
+from serving.bundle import verify
 from serving.ledger import LEDGER, Entry, append, champion, now, read_ledger
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
-
-
-def history(settings: Settings) -> list[tuple[str, str, str | None]]:
-    """Action, version, and the version that served until then; without approvals."""
-    entries = [entry for entry in read_ledger(settings.root) if entry.action != "approve"]
-    version = {entry.bundle: entry.version for entry in entries}
-    return [(e.action, e.version, e.former and version[e.former]) for e in entries]
 
 
 def release(settings: Settings, ds: date, digest: str, *, who: str = "ada", why: str = "") -> Entry:
@@ -50,42 +40,6 @@ def back(settings: Settings, to: str | None = None) -> Entry:
 def state(settings: Settings) -> tuple[bytes, dict[str, str], dict[str, str]]:
     """All that a release may change."""
     return (settings.root / LEDGER).read_bytes(), stages(settings), aliases(settings)
-
-
-def notes(settings: Settings, version: str) -> tuple[str, ...]:
-    """State, who and why, as people read them in the registry."""
-    (found,) = [each for each in list_versions(settings) if each.number == version]
-    return tuple(found.tags[name] for name in (STATE, WHO, WHY))
-
-
-def champion_version(settings: Settings) -> str:
-    entry = champion(settings.root)
-    assert entry is not None
-    return entry.version
-
-
-def third_bundle(settings: Settings, *, ds: date = DAY_2, hour: int = 23) -> str:
-    """The second day's bundle, sealed at another time, registered as the next version."""
-    bundle = sealed(settings, DAY_2)
-    folder = settings.root / "again"
-    shutil.copytree(bundle.folder, folder)
-    (folder / "manifest.json").unlink()
-    facts = {k: v for k, v in bundle.manifest.items() if k not in ("files", "schema_version")}
-    digest = seal(folder, {**facts, "created": f"2026-11-20T{hour}:00:00+00:00"})
-    placed = store(folder, settings.root / "bundles", digest)
-    blessing = {**read_blessing(settings, bundle.digest), "bundle": digest}
-    keep_blessing(settings, digest, blessing)
-    evidence = read_evidence(settings, DAY_2, bundle.digest)
-    register_bundle(settings, ds, verify(placed, digest), blessing, evidence)
-    return digest
-
-
-def damage(settings: Settings, digest: str) -> None:
-    path = settings.root / "bundles" / digest / "vectors.npy"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.unlink()
-    path.write_bytes(data)
 
 
 def test_the_ledger_says_who_why_and_from_where(two_days: Settings) -> None:
@@ -176,7 +130,7 @@ def test_rollback_to_a_version_that_served(two_days_copy: CopyShop) -> None:
 
 def test_rollback_to_a_version_that_never_served(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    third_bundle(settings)
+    add_candidate(settings)
     before = state(settings)
     for version in ("3", "99"):
         with pytest.raises(BadInput) as caught:
@@ -191,7 +145,7 @@ def test_rollback_to_a_version_that_never_served(two_days_copy: CopyShop) -> Non
 def test_a_promotion_after_a_rollback_skips_what_was_rolled_back(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     back(settings)
-    release(settings, DAY_2, third_bundle(settings), who="ada", why="repaired")
+    release(settings, DAY_2, add_candidate(settings).digest, who="ada", why="repaired")
     assert aliases(settings) == {"champion": "3", "previous": "1"}
     assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
     assert back(settings).version == "1"
@@ -239,7 +193,7 @@ def test_an_older_candidate_that_was_approved_in_time_comes_too_late(
     two_days_copy: CopyShop,
 ) -> None:
     settings = two_days_copy()
-    third = registered(settings, DAY_1, third_bundle(settings, ds=DAY_1))
+    third = add_candidate(settings, ds=DAY_1)
     lines = (settings.root / LEDGER).read_bytes().splitlines(keepends=True)
     (settings.root / LEDGER).write_bytes(b"".join(lines[:2]))  # the first day serves
     review_bundle(settings, third, "approve", who="ada", why="in time")
@@ -255,7 +209,7 @@ def test_an_older_candidate_that_was_approved_in_time_comes_too_late(
 
 def test_nobody_promotes_what_nobody_approved(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    third = registered(settings, DAY_2, third_bundle(settings))
+    third = add_candidate(settings)
     before = state(settings)
     reason = "Nobody has approved version 3. Expected a review first: lookalike review 3 --approve."
     with pytest.raises(Refused) as caught:
@@ -269,7 +223,7 @@ def test_nobody_promotes_what_nobody_approved(two_days_copy: CopyShop) -> None:
 
 def test_only_those_who_are_named_review(two_days_copy: CopyShop) -> None:
     settings = two_days_copy(review=Review(reviewers=("bob", "cleo")))
-    third = registered(settings, DAY_2, third_bundle(settings))
+    third = add_candidate(settings)
     before = state(settings)
     with pytest.raises(Refused) as caught:
         review_bundle(settings, third, "approve", who="ada", why="mine")
@@ -284,7 +238,7 @@ def test_a_review_is_an_entry_and_may_change_until_the_bundle_serves(
     two_days_copy: CopyShop,
 ) -> None:
     settings = two_days_copy()
-    third = registered(settings, DAY_2, third_bundle(settings))
+    third = add_candidate(settings)
     no = review_bundle(settings, third, "reject", who="ada", why="shoes look odd")
     assert (no.action, no.who, no.why, no.version, no.former) == (
         "reject", "ada", "shoes look odd", "3", bundle_digest(settings, DAY_2),
@@ -309,8 +263,8 @@ def test_a_review_is_an_entry_and_may_change_until_the_bundle_serves(
 
 def test_one_candidate_at_a_time_is_tried(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    third = registered(settings, DAY_2, third_bundle(settings))
-    fourth = registered(settings, DAY_2, third_bundle(settings, hour=22))
+    third = add_candidate(settings)
+    fourth = add_candidate(settings, hour=22)
     for candidate in (third, fourth):
         review_bundle(settings, candidate, "approve", who="ada", why="good")
     entry = try_beside(settings, third, "shadow", 0.25, why="120 s of shadow")
@@ -334,7 +288,7 @@ def test_one_candidate_at_a_time_is_tried(two_days_copy: CopyShop) -> None:
 
 def test_who_rejects_a_candidate_in_canary_ends_it(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    third = registered(settings, DAY_2, third_bundle(settings))
+    third = add_candidate(settings)
     review_bundle(settings, third, "approve", who="ada", why="good")
     try_beside(settings, third, "canary", 0.05, why="300 s of canary")
     review_bundle(settings, third, "reject", who="bob", why="shoes look odd")
@@ -346,7 +300,7 @@ def test_who_rejects_a_candidate_in_canary_ends_it(two_days_copy: CopyShop) -> N
 
 def test_a_tampered_bundle_is_not_released(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    third = third_bundle(settings)
+    third = add_candidate(settings).digest
     before = state(settings)
     damage(settings, third)
     with pytest.raises(Damaged, match=r"The file vectors\.npy of bundle"):
@@ -381,7 +335,7 @@ def test_a_lost_bundle_comes_back_from_the_artefacts(two_days_copy: CopyShop) ->
 def test_a_crash_between_ledger_and_registry_is_healed(two_days_copy: CopyShop) -> None:
     """The ledger has the decision, the registry does not; the next call brings it there."""
     settings = two_days_copy()
-    digest, former = third_bundle(settings), read_ledger(settings.root)[-1]
+    digest, former = add_candidate(settings).digest, read_ledger(settings.root)[-1]
     written = Entry(
         at=now(), action="promote", who="ada", why="crash", ds=DAY_2, version="3",
         former=former.bundle, bundle=digest,
@@ -396,7 +350,7 @@ def test_a_crash_between_ledger_and_registry_is_healed(two_days_copy: CopyShop) 
 
 def test_two_promotions_at_once_make_one_decision(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
-    digest = third_bundle(settings)
+    digest = add_candidate(settings).digest
 
     candidate = registered(settings, DAY_2, digest)
     review_bundle(settings, candidate, "approve", who="ada", why="good")

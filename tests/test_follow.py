@@ -1,0 +1,185 @@
+"""What people do in the registry becomes a decision, once; what they may not do is put back."""
+
+import json
+
+import pytest
+from conftest import CopyShop
+from released import add_candidate, champion_version, damage, history, notes
+from test_registry import aliases, stages
+from tiny_shop import DAY_2, finish, start
+
+from pipelines.follow import REFUSED, REVIEW, REVIEWED_BY, follow
+from pipelines.registry import list_versions, move_stage, note
+from pipelines.release import promote_bundle, roll_back
+from pipelines.settings import Registry, Review, Settings
+from pipelines.stages import LEFT, sync
+from serving.ledger import read_ledger
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
+
+
+def said(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """What `follow` made of the registry."""
+    return [(e.action, e.version, e.who, e.why) for e in follow(settings)]
+
+
+def refusal(settings: Settings, version: str) -> str | None:
+    (found,) = [each for each in list_versions(settings) if each.number == version]
+    return found.tags.get(REFUSED)
+
+
+def test_nobody_moved_anything(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    add_candidate(settings)
+    before = stages(settings), aliases(settings)
+    assert said(settings) == said(settings) == []
+    assert (stages(settings), aliases(settings)) == before
+    assert before[0] == {"1": "Archived", "2": "Production", "3": "Staging"}
+
+
+def test_to_production_approves_and_whose_tags_it_has_said_it(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    candidate = add_candidate(settings)
+    note(settings, "3", {REVIEWED_BY: "ada", REVIEW: "shoes look good"})
+    move_stage(settings, "3", "Production")
+    assert said(settings) == [("approve", "3", "ada", "shoes look good")]
+    # It does not serve yet: it waits for its rollout, in Staging.
+    assert (stages(settings), champion_version(settings)) == (
+        {"1": "Archived", "2": "Production", "3": "Staging"}, "2",
+    )  # fmt: skip
+    assert notes(settings, "3") == ("approved", "ada", "shoes look good")
+    assert said(settings) == []
+    promote_bundle(settings, candidate, who="ada", why="shoes look good")
+    assert said(settings) == []
+    assert stages(settings) == {"1": "Archived", "2": "Archived", "3": "Production"}
+
+
+def test_with_the_champion_archived_by_the_same_click(two_days_copy: CopyShop) -> None:
+    """MLflow's page offers it: one decision, and shoppers keep what they have meanwhile."""
+    settings = two_days_copy()
+    add_candidate(settings)
+    move_stage(settings, "3", "Production")
+    move_stage(settings, "2", "Archived")
+    assert said(settings) == [
+        ("approve", "3", "somebody in MLflow", "moved from Staging to Production in MLflow")
+    ]
+    assert stages(settings) == {"1": "Archived", "2": "Production", "3": "Staging"}
+
+
+def test_to_archived_rejects(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    add_candidate(settings)
+    move_stage(settings, "3", "Archived")
+    assert said(settings) == [
+        ("reject", "3", "somebody in MLflow", "moved from Staging to Archived in MLflow")
+    ]
+    assert (stages(settings)["3"], aliases(settings)) == (
+        "Archived", {"champion": "2", "previous": "1"},
+    )  # fmt: skip
+    move_stage(settings, "3", "Production")  # and somebody thinks otherwise
+    assert [action for action, *_ in said(settings)] == ["approve"]
+
+
+def test_a_version_that_served_back_to_production_is_a_rollback(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    move_stage(settings, "1", "Production")
+    assert said(settings) == [
+        ("rollback", "1", "somebody in MLflow", "moved from Archived to Production in MLflow")
+    ]
+    assert stages(settings) == {"1": "Production", "2": "Archived"}
+    move_stage(settings, "2", "Production")
+    assert [entry[:2] for entry in said(settings)] == [("rollback", "2")]
+    assert history(settings)[2:] == [("rollback", "1", "2"), ("rollback", "2", "1")]
+
+
+@pytest.mark.parametrize("stage", ["Archived", "Staging"])
+def test_the_champion_out_of_production_is_a_rollback(two_days_copy: CopyShop, stage: str) -> None:
+    settings = two_days_copy()
+    move_stage(settings, "2", stage)
+    assert [entry[:2] for entry in said(settings)] == [("rollback", "1")]
+    assert stages(settings) == {"1": "Production", "2": "Archived"}
+
+
+def test_a_first_champion_cannot_be_taken_away(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    move_stage(settings, "1", "Archived")
+    assert said(settings) == []
+    assert stages(settings) == {"1": "Production"}
+    assert (refusal(settings, "1") or "").startswith("Nothing to roll back to.")
+
+
+def test_only_those_who_are_named_decide_here_too(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy(review=Review(reviewers=("ada",)))
+    add_candidate(settings)
+    for version in ("3", "1"):
+        move_stage(settings, version, "Production")
+        assert said(settings) == []
+        assert stages(settings) == {"1": "Archived", "2": "Production", "3": "Staging"}
+        assert refusal(settings, version) == (
+            "somebody in MLflow may not review. Expected one of review.reviewers: ada. "
+            "Nothing was changed."
+        )
+    note(settings, "1", {REVIEWED_BY: "ada"})
+    move_stage(settings, "1", "Production")
+    assert [entry[:3] for entry in said(settings)] == [("rollback", "1", "ada")]
+
+
+def test_a_damaged_bundle_is_not_approved(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    candidate = add_candidate(settings)
+    damage(settings, candidate.digest)
+    move_stage(settings, "3", "Production")
+    assert said(settings) == []
+    assert stages(settings)["3"] == "Staging"
+    assert (refusal(settings, "3") or "").startswith("The file vectors.npy of bundle")
+
+
+def test_a_registry_that_was_away_is_no_person(two_days_copy: CopyShop) -> None:
+    """The ledger went on without it: its stages are old, and nobody moved them."""
+    settings = two_days_copy()
+    away = settings.model_copy(
+        update={"registry": Registry(tracking_uri=f"sqlite:///{settings.root}/away/mlflow.db")}
+    )
+    roll_back(away, to=None, who="ada", why="looks wrong")
+    assert stages(settings) == {"1": "Archived", "2": "Production"}
+    assert said(settings) == []
+    assert stages(settings) == {"1": "Production", "2": "Archived"}
+
+
+def test_a_decision_whose_registry_was_not_reached_is_made_once(two_days_copy: CopyShop) -> None:
+    """Killed between the ledger and the registry, it finds its own entry."""
+    settings = two_days_copy()
+    add_candidate(settings)
+    left = (settings.root / LEFT).read_bytes()
+    move_stage(settings, "3", "Production")
+    assert len(said(settings)) == 1
+    move_stage(settings, "3", "Production")
+    (settings.root / LEFT).write_bytes(left)
+    assert [entry[0] for entry in said(settings)] == ["approve"]
+    assert sum(entry.version == "3" for entry in read_ledger(settings.root)) == 1
+
+
+def test_without_its_memory_nothing_served_is_touched(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    (settings.root / LEFT).unlink()
+    assert said(settings) == []
+    assert json.loads((settings.root / LEFT).read_bytes()) == {"1": "Archived", "2": "Production"}
+
+
+def test_sync_may_be_repeated(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    before = stages(settings), aliases(settings), notes(settings, "2")
+    for _ in range(2):
+        sync(settings)
+        assert (stages(settings), aliases(settings), notes(settings, "2")) == before
+
+
+def test_the_command_says_which_day_waits(two_days_copy: CopyShop) -> None:
+    settings = two_days_copy()
+    add_candidate(settings)
+    move_stage(settings, "3", "Production")
+    done = finish(start(settings, "-m", "pipelines.follow"))
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0
+    assert [(entry["action"], entry["version"]) for entry in told["decided"]] == [("approve", "3")]
+    assert told["waiting"] == str(DAY_2)
