@@ -1,6 +1,8 @@
 """One sealed folder of everything that answers a query, or none."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,16 @@ from pipelines.bundle import bundle_digest
 from pipelines.catalogue import read_taxonomy
 from pipelines.index import SERVED, read_arrow
 from pipelines.reduce import space_id
+from pipelines.release import roll_back
 from pipelines.settings import Settings
 from pipelines.step import Partition, file_digest, files_below
-from serving.bundle import CATEGORIES, Bundle, verify
+from serving.bundle import CATEGORIES, LOCALISER, Bundle, verify
 from serving.champion import self_test
 from serving.embedder import Embedder
 from serving.engine import Engine
 from serving.shown import COLUMN
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
 
 
 def sealed(settings: Settings, ds: Any) -> Bundle:
@@ -291,3 +296,40 @@ def test_prices_and_stock_are_those_of_the_feed(shop: Settings) -> None:
     feed = {row["item_id"]: row for row in pq.read_table(path, columns=columns).to_pylist()}
     served = Engine(sealed(shop, DAY_1)).items.table.select(columns).to_pylist()
     assert served == [feed[row["item_id"]] for row in served]
+
+
+def flip(path: Path, also: Path) -> None:
+    """A bit of a file that both share; not in the session's own, of which they are links."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    for each in (path, also):
+        each.unlink()
+    path.write_bytes(data)
+    os.link(path, also)
+
+
+def test_two_days_hold_once_what_they_have_alike(two_days: Settings) -> None:
+    """Of one embedder; its precision is chosen anew each day."""
+    one, two = (sealed(two_days, ds) for ds in (DAY_1, DAY_2))
+    listed = one.manifest["files"]
+    alike = {name for name, digest in two.manifest["files"].items() if listed.get(name) == digest}
+    assert alike >= {LOCALISER, "taxonomy.json"}
+    common = listed.keys() & two.manifest["files"].keys()
+    assert alike == {n for n in common if (one.folder / n).samefile(two.folder / n)}
+
+
+def test_a_bundle_that_comes_back_has_no_part_in_the_damage(two_days_copy: CopyShop) -> None:
+    """A bit flips in the file that both days share; the artefact store has a whole one."""
+    settings = two_days_copy()
+    one, two = (sealed(settings, ds) for ds in (DAY_1, DAY_2))
+    flip(one.folder / LOCALISER, two.folder / LOCALISER)
+    for each in (one, two):
+        with pytest.raises(Damaged, match=r"^The file localiser\.onnx of bundle"):
+            verify(each.folder, each.digest)
+    shutil.rmtree(one.folder)
+    roll_back(settings, to=None, who="ada", why="a disk fault")
+    assert verify(one.folder, one.digest) == one
+    assert not (one.folder / LOCALISER).samefile(two.folder / LOCALISER)
+    assert (one.folder / "taxonomy.json").samefile(two.folder / "taxonomy.json")  # which is whole
+    with pytest.raises(Damaged):
+        verify(two.folder, two.digest)

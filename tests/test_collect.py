@@ -15,9 +15,10 @@ from test_registry import sealed
 from tiny_shop import DAY_1, DAY_2, finish, start_step
 
 from pipelines import collect
-from pipelines.bless import read_blessing
+from pipelines.blessing import read_blessing
 from pipelines.bundle import bundle_digest
 from pipelines.collect import COLLECTED
+from pipelines.evidence_record import read_evidence
 from pipelines.registry import register_bundle, versions
 from pipelines.release import LOCK, roll_back
 from pipelines.settings import Registry, Settings
@@ -47,8 +48,9 @@ def aged(
     digest = seal(folder, {**facts, "created": LONG_AGO.isoformat(), "name": name})
     bundle = verify(store(folder, settings.root / "bundles", digest), digest)
     if stage is not None:
-        blessing = read_blessing(settings, DAY_1, former.digest) | {"bundle": digest}
-        version = register_bundle(settings, DAY_1, bundle, blessing)
+        blessing = read_blessing(settings, former.digest) | {"bundle": digest}
+        evidence = read_evidence(settings, DAY_1, former.digest)
+        version = register_bundle(settings, DAY_1, bundle, blessing, evidence)
         tracker, model = client(settings), settings.registry.model
         tracker.transition_model_version_stage(model, version, stage)
         tracker.delete_registered_model_alias(model, "challenger")
@@ -83,7 +85,7 @@ def of_the_shop(settings: Settings) -> dict[str, str]:
 
 def served_first(settings: Settings, digest: str, until: datetime) -> None:
     """As if this bundle had served before the first of the shop."""
-    first, second = read_ledger(settings.root)
+    first, second = (entry for entry in read_ledger(settings.root) if entry.serves)
     (settings.root / LEDGER).unlink()
     given = first.model_dump() | {"bundle": digest, "version": version_of(settings, digest)}
     for entry in (
@@ -154,7 +156,7 @@ def test_each_reason_keeps_a_bundle(two_days_copy: CopyShop) -> None:
 
 @pytest.mark.parametrize(
     ("days", "why"),
-    [(0, "decided on"), (30, "decided on"), (31, None)],
+    [(0, "decided about"), (30, "decided about"), (31, None)],
     ids=["today", "last", "past"],
 )
 def test_what_served_within_thirty_days_stays(
@@ -192,7 +194,7 @@ def test_while_mlflow_is_away_nothing_goes(
     aged(settings, "old")
     before = here(settings)
     away = settings.model_copy(update={"registry": Registry(tracking_uri="http://127.0.0.1:1")})
-    with pytest.raises(MlflowException, match=r"^API request to http://127\.0\.0\.1:1/.* failed"):
+    with pytest.raises(MlflowException, match="^API request to .* failed"):
         collect.run(away, LATER)
     assert here(settings) == before
     assert Partition(settings, "collect", LATER).report() is None
