@@ -66,14 +66,16 @@ def step(
 ) -> Any:
     """The task of one step; its XCom is the step's report.
 
-    `of_day`: what another task returned, where the run does not say the day itself; `settings`:
+    `of_day`: what another task returned, whose `ds` is the day, not the run's own; `settings`:
     more of the command's environment.
     """
 
     def run(
-        given: str | None = None, ds: str | None = None, params: dict[str, Any] | None = None
+        given: dict[str, Any] | None = None,
+        ds: str | None = None,
+        params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        day = given or (params or {}).get("ds") or ds
+        day = (given or params or {}).get("ds") or ds
         if day is None:
             raise StepBadData(
                 "The run has no date. Trigger it with a logical date, or with the parameter "
