@@ -193,10 +193,10 @@ def tasks_of(api: httpx.Client, dag: str, run: str) -> dict[str, str]:
 
 def run_day(api: httpx.Client, day: date) -> str:
     """The nightly run of a day; returns how it ended."""
-    trigger(api, "daily_retrain", f"day {day}", ds=str(day))
+    trigger(api, "daily_retrain", f"day-{day}", ds=str(day))
     over = ("success", "failed")
-    wait(lambda: state_of(api, "daily_retrain", f"day {day}") in over, seconds=10 * MINUTES)
-    return state_of(api, "daily_retrain", f"day {day}")
+    wait(lambda: state_of(api, "daily_retrain", f"day-{day}") in over, seconds=10 * MINUTES)
+    return state_of(api, "daily_retrain", f"day-{day}")
 
 
 def released(api: httpx.Client, after: str, *, seconds: float = 5 * MINUTES) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def test_three_days(shop: tuple[Shop, httpx.Client]) -> None:
     people.set(dimensions=1, min_recall=0.99)
     import_feed(people.settings, DAY_2, people.root / "sample" / "day2.parquet")
     assert run_day(api, DAY_2) == "failed"
-    assert tasks_of(api, "daily_retrain", f"day {DAY_2}")["gate"] == "failed"
+    assert tasks_of(api, "daily_retrain", f"day-{DAY_2}")["gate"] == "failed"
     assert len(people.history()) == 2
     assert newest(api, "release")["dag_run_id"] == first_run["dag_run_id"]
 
