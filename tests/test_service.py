@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from test_metrics import EXPRESSIONS, metrics_in, scrape
 from tiny_bundle import (
     Service,
     add_bundle,
@@ -92,6 +93,13 @@ def test_metrics_are_ours_and_no_item_id_becomes_a_series(service: Service) -> N
     assert 'lookalike_requests_total{route="/v1/items/{item_id}/similar",status="200"}' in text
     assert "item-02" not in text
     assert "bentoml" not in text
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_alerts_and_the_dashboard_name_what_is_exposed(service: Service, name: str) -> None:
+    names = metrics_in(EXPRESSIONS[name])
+    assert names
+    assert names - {name for name, _ in scrape(service.url)} == set()
 
 
 def test_neither_tensorflow_nor_its_like_is_loaded(service: Service) -> None:
