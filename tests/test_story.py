@@ -8,7 +8,7 @@ more, it serves. Then each of the three ways back: the command, the registry's s
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -281,9 +281,8 @@ def test_three_days(shop: tuple[Shop, httpx.Client]) -> None:
     assert [entry.action for entry in read_ledger(people.root)[-3:]] == ["rollback"] * 3
 
     # Ledger and registry say the same.
-    settle(lambda: stages(client) == {"1": "Production", "2": "Archived"})
-    model = client.get_registered_model("lookalike")
-    assert {name: str(number) for name, number in model.aliases.items()} == {"champion": "1"}
+    agreed = {"1": "Production", "2": "Archived"}, {"champion": "1"}
+    wait(lambda: (stages(client), aliases(client)) == agreed, seconds=MINUTES)
 
 
 def wait_for_question(api: httpx.Client) -> dict[str, Any]:
@@ -324,5 +323,6 @@ def stages(client: mlflow.MlflowClient) -> dict[str, str]:
     return {str(version.version): version.current_stage for version in versions}
 
 
-def settle(condition: Callable[[], bool]) -> None:
-    wait(condition, seconds=MINUTES)
+def aliases(client: mlflow.MlflowClient) -> dict[str, str]:
+    model = client.get_registered_model("lookalike")
+    return {name: str(number) for name, number in model.aliases.items()}
