@@ -90,10 +90,11 @@ def _answering(settings: Settings) -> bool:
     if settings.rollout.replicas:
         raise OSError(
             f"None of the replicas answers as an operator is answered: "
-            f"{', '.join(replica.url for replica in replicas)}. Expected a JSON of /v1/rollout. "
-            f"Is one running, and is serve.operator_keys the same here and there?"
+            f"{'; '.join(f'{replica.url}: {replica.fault}' for replica in replicas)}. Expected a "
+            f"JSON of /v1/rollout. Is one running, and is serve.operator_keys the same here and "
+            f"there?"
         )
-    log.info("rollout.no_server", url=replicas[0].url)
+    log.info("rollout.no_server", url=replicas[0].url, why=replicas[0].fault)
     return False
 
 

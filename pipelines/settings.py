@@ -241,6 +241,13 @@ class Rollout(Section):
     load_seconds: PositiveFloat = 300.0  # that a replica has to load a bundle
 
 
+class Drill(Section):
+    """What a rollback may take, from the decision to the first answer."""
+
+    max_warm_seconds: PositiveFloat = 5.0  # of a server that had the bundle a moment ago
+    max_cold_seconds: PositiveFloat = 120.0  # of an empty disk and a server to be started
+
+
 class Live(Section):
     url: str | None = None  # of what operators change between two bundles; default: under the root
 
@@ -282,6 +289,7 @@ class Settings(BaseSettings):
     registry: Registry = Registry()
     review: Review = Review()
     rollout: Rollout = Rollout()
+    drill: Drill = Drill()
     live: Live = Live()
     serve: Serve = Serve()
 
