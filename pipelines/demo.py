@@ -106,7 +106,7 @@ def _run_airflow(settings: Settings, day: date) -> None:
         if decision["decision"] == review.ASK:  # `dags test` would wait for a person
             raise LookalikeError(
                 f"A person decides about version {decision['version']}: {decision['why']}. Look at "
-                f"{decision['page']}, then run: lookalike review {decision['version']} --approve "
+                f"{settings.root / decision['page']}, then run: lookalike review {decision['version']} --approve "
                 f"--why TEXT, and `make demo` again."
             )
         _run_dag(settings, "release", day, file)
