@@ -55,7 +55,7 @@ def news(ti: Any = None) -> dict[str, Any] | None:
 def refresh() -> None:
     """news .. register, in a row."""
     found = news()
-    same: dict[str, Any] = {"of_day": found["ds"], "settings": KEEP_CHAMPION}
+    same: dict[str, Any] = {"of_day": found, "settings": KEEP_CHAMPION}
     after_train: dict[str, Any] = {"trigger_rule": TriggerRule.NONE_FAILED}  # it shows as skipped
     chain(
         found,

@@ -68,18 +68,18 @@ def step(
 ) -> Any:
     """The task of one step; its XCom is the step's report.
 
-    `of_day`: what another task returned, where the run does not say the day itself; `settings`:
+    `of_day`: what another task returned, whose `ds` is the day, not the run's own; `settings`:
     more of the command's environment.
     """
 
     def run(
-        given: str | None = None,
+        given: dict[str, Any] | None = None,
         ds: str | None = None,
         params: dict[str, Any] | None = None,
         triggering_asset_events: Any = None,
         outlet_events: Any = None,
     ) -> dict[str, Any]:
-        day = given or day_of(ds, params, triggering_asset_events)
+        day = day_of(ds, given or params, triggering_asset_events)
         report = run_command(name, day, environment, settings=settings)
         for asset in outlets:
             outlet_events[asset].extra = {"ds": day}

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import httpx
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from model.errors import LookalikeError
 from model.pixels import to_rgb
+from pipelines import review
 from pipelines.airflow import airflow_environment, program
 from pipelines.catalogue import read_items
 from pipelines.importers import import_feed
@@ -70,7 +72,7 @@ def main() -> None:
         f"\nDone in {time.monotonic() - started:.0f} s. See it live: [bold]make up[/], then open\n"
         f"  search   http://127.0.0.1:{settings.serve.port}\n"
         f"  MLflow   http://127.0.0.1:5000   (Models > {settings.registry.model})\n"
-        f"  Airflow  http://127.0.0.1:8080   (daily_retrain)\n"
+        f"  Airflow  http://127.0.0.1:8080   (daily_retrain, release)\n"
         f"Run `make demo` again for day 2; `lookalike status` says what serves."
     )
 
@@ -92,40 +94,54 @@ def _prepare(settings: Settings, day: date) -> None:
 
 
 def _run_airflow(settings: Settings, day: date) -> None:
-    """`airflow dags test` runs the DAG's tasks one by one, as the scheduler would."""
+    """`airflow dags test` runs a DAG's tasks one by one, as the scheduler would."""
     environment = airflow_environment(settings)
-    log = settings.root / "airflow" / f"daily_retrain-{day}.log"
+    log = settings.root / "airflow" / f"{day}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    console.print(f"[bold]Airflow DAG daily_retrain[/] for {day}, log in {log}")
     with log.open("w") as file:
-        subprocess.run(
-            [program("airflow"), "db", "migrate"],
-            env=environment,
-            stdout=file,
-            stderr=file,
-            check=True,
-        )
-        process = subprocess.Popen(
-            [program("airflow"), "dags", "test", "daily_retrain", day.isoformat()],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-        )
+        migrate = [program("airflow"), "db", "migrate"]
+        subprocess.run(migrate, env=environment, stdout=file, stderr=file, check=True)
+        _run_dag(settings, "daily_retrain", day, file)
+        decision = review.run(settings, day).details
+        if decision["decision"] == review.ASK:  # `dags test` would wait for a person
+            raise LookalikeError(
+                f"A person decides about version {decision['version']}: {decision['why']}. Look at "
+                f"{settings.root / decision['page']}, then run: lookalike review {decision['version']} --approve "
+                f"--why TEXT, and `make demo` again."
+            )
+        _run_dag(settings, "release", day, file)
+    if Partition(settings, "promote", day).report() is None:
+        raise _failed(day, log)
+
+
+def _run_dag(settings: Settings, dag: str, day: date, log: TextIO) -> None:
+    console.print(f"[bold]Airflow DAG {dag}[/] for {day}, log in {log.name}")
+    with subprocess.Popen(
+        [program("airflow"), "dags", "test", dag, day.isoformat()],
+        env=airflow_environment(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    ) as process:
         for line in process.stdout or ():
-            file.write(line)
+            log.write(line)
             _follow(settings, day, line)
-    if process.wait() != 0 or Partition(settings, "promote", day).report() is None:
-        tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
-        raise LookalikeError(f"The run of {day} failed. The end of {log}:\n{tail}")
+    log.flush()
+    if process.returncode != 0:
+        raise _failed(day, Path(log.name))
+
+
+def _failed(day: date, log: Path) -> LookalikeError:
+    tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
+    return LookalikeError(f"The run of {day} failed. The end of {log}:\n{tail}")
 
 
 def _follow(settings: Settings, day: date, line: str) -> None:
     found = TASK.search(line)
-    if found and found[1] == "starting" and console.is_terminal:
+    if found and found[1] == "starting" and found[2] in STEPS and console.is_terminal:
         console.print(f"  {found[2]:<11} ...", end="\r")
-    elif found and found[1] != "starting":
+    elif found and found[1] != "starting" and found[2] in STEPS:
         report = Partition(settings, found[2], day).report()
         console.print(f"  {report.line() if report else found[2] + ' failed'}", soft_wrap=True)
 

@@ -53,8 +53,9 @@ def server_process(
     *,
     seconds: float,
     command: Sequence[str] = OURS,
+    until: str = "/readyz",
 ) -> Iterator[Server]:
-    """The server, once it is ready. Raises LookalikeError where it is not within `seconds`.
+    """The server, once it answers `until`. Raises LookalikeError where it is not within `seconds`.
 
     It has no other settings than those of `environment`, runs on the cores of the thread that
     starts it, and ends with the block, and with this process, be that killed.
@@ -71,7 +72,7 @@ def server_process(
     url = f"http://{host}:{port}"
     try:
         deadline = time.monotonic() + seconds
-        while not _is_ready(url):
+        while not _answers(url + until):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise LookalikeError(
                     f"The server at {url} was not ready within {seconds:g} s. Is the port in use? "
@@ -102,8 +103,8 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
-def _is_ready(url: str) -> bool:
+def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=5).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

@@ -221,7 +221,7 @@ class Review(Section):
     max_item_change: float = Field(0.2, ge=0)  # items that came, or went, as a share
     max_recall_drop: float = Field(0.02, ge=0, le=1)  # recall@k below the champion's
     max_leaf_drop: float = Field(0.03, ge=0, le=1)  # answers of the query's category, likewise
-    max_slowdown: PositiveFloat = 3.0  # p99 of the blessing's server, as a multiple
+    max_slowdown: PositiveFloat = 3.0  # p50 of the blessing's server, as a multiple
 
 
 class Rollout(Section):

@@ -239,7 +239,7 @@ def test_the_commands_of_a_refresh_keep_the_champion(stand_ins: Path) -> None:
         "{'given': sys.argv[1:], 'keep': os.environ['LOOKALIKE_TRAIN__KEEP']}}))"
     )
     embed = refresh().get_task("embed").python_callable
-    assert embed(given="2026-11-19", ds=DAY) == {
+    assert embed(given={"ds": "2026-11-19", "changes": 1}, ds=DAY) == {
         "details": {"given": ["--ds", "2026-11-19"], "keep": "champion"}
     }
 

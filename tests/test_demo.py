@@ -29,6 +29,10 @@ epochs = 2
 dimensions = 8
 [gate]
 min_recall = 0.5
+[review]
+max_recall_drop = 0.2
+max_leaf_drop = 0.5
+max_slowdown = 1000
 """
 
 
@@ -56,7 +60,9 @@ def test_the_demo_runs_two_days_and_then_finds_nothing_to_do(tmp_path: Path) -> 
         assert (sheet.format, sheet.width > 2000) == ("PNG", True)
     assert list(done) == list(STEPS)
     assert reports(root) == done
-    assert [entry.ds for entry in read_ledger(root)] == [DAY_1, DAY_2]
+    assert [(entry.action, entry.ds) for entry in read_ledger(root)] == [
+        (action, day) for day in (DAY_1, DAY_2) for action in ("approve", "promote")
+    ]
 
 
 def demo(environment: dict[str, str]) -> str:

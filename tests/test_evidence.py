@@ -74,6 +74,7 @@ def test_a_first_bundle_has_no_champion(shop: Settings) -> None:
         churn_net=None,
         answers=AnswerFacts(),
         serving=Serving(
+            p50_ms=record["p50_ms"],
             p99_ms=record["p99_ms"],
             load_seconds=record["load_seconds"],
             memory_bytes=record["memory_bytes"],

@@ -47,7 +47,9 @@ def details(settings: Settings, **given: Any) -> dict[str, Any]:
         "version": "2",
         "reviewers": list(settings.review.reviewers),
         "hours": settings.review.hours,
-        "page": str(Partition(settings, "evidence", DAY_2).output / PAGE),
+        "page": str(
+            (Partition(settings, "evidence", DAY_2).output / PAGE).relative_to(settings.root)
+        ),
         **given,
     }
 
