@@ -22,9 +22,10 @@ TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Heard:
-    """An answer: when it came, of which bundle, and what was wrong with it."""
+    """An answer: of which bundle, and what was wrong with it. Times are of the monotonic clock."""
 
-    at: float  # of the monotonic clock
+    asked: float
+    at: float
     bundle: str | None
     fault: str | None = None
 
@@ -56,13 +57,17 @@ class Clients:
         return [each.fault for each in self.heard if each.fault is not None]
 
     def wait_for(self, digest: str, *, since: float, patience: float) -> float:
-        """Seconds until this bundle's first answer. Raises LookalikeError if it comes too late."""
+        """Seconds until this bundle's first answer to what was asked since then.
+
+        An earlier question may be answered late, by what served when it was asked. Raises
+        LookalikeError if none comes within `patience`.
+        """
         while True:
             waited = time.monotonic() - since
-            came = (each.at for each in self.heard[:] if each.bundle == digest)
-            first = next((at for at in came if at >= since), None)
+            came = (each for each in self.heard[:] if each.bundle == digest and each.asked >= since)
+            first = next(came, None)
             if first is not None:
-                return first - since
+                return first.at - since
             if waited > patience:
                 raise LookalikeError(
                     f"The server at {self._address[0]} gave no answer of bundle {digest} within "
@@ -83,13 +88,14 @@ class Clients:
 
 
 def _heard(client: httpx.Client, path: str) -> Heard:
+    asked = time.monotonic()
     try:
         answer = client.get(path)
     except httpx.HTTPError as error:
-        return Heard(time.monotonic(), None, f"{path}: no answer, {type(error).__name__}")
+        return Heard(asked, time.monotonic(), None, f"{path}: no answer, {type(error).__name__}")
     at = time.monotonic()
     if answer.status_code != httpx.codes.OK:
-        return Heard(at, None, f"{path}: status {answer.status_code}, {answer.text[:200]}")
+        return Heard(asked, at, None, f"{path}: status {answer.status_code}, {answer.text[:200]}")
     body = answer.json()
     fault = None if body["hits"] else f"{path}: nothing was found"
-    return Heard(at, body["bundle"]["digest"], fault)
+    return Heard(asked, at, body["bundle"]["digest"], fault)
