@@ -28,7 +28,8 @@ class AskReviewer(HITLOperator):  # type: ignore[misc]
         self.subject = f"May version {details['version']} serve?"
         self.body = (
             f"You are asked because: {details['why']}.\n\n"
-            f"The evidence: {details['page']}, and in MLflow with the version's run.\n\n"
+            f"The evidence: in MLflow with the version's run, and `{details['page']}` below the "
+            f"root.\n\n"
             f"Bundle `{details['bundle']}`. Without an answer within {details['hours']:g} hours "
             f"it is rejected."
         )

@@ -38,7 +38,8 @@ def decide(
     told = ti.xcom_pull(task_ids="ask")
     if told is None:
         return run_command("decide", day, "serve")
-    who, why = told["responded_by_user"]["name"], told["params_input"].get("why") or ""
+    user, why = told["responded_by_user"], told["params_input"].get("why") or ""
+    who = user["id"] if user["id"] in review["details"]["reviewers"] else user["name"]
     answer = told["chosen_options"][0]
     return run_command("decide", day, "serve", "--answer", answer, "--who", who, "--why", why)
 

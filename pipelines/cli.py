@@ -100,22 +100,13 @@ def refresh() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Which bundles there are, which one serves, and how the gate measured them."""
+    """Which bundles there are, what waits, what is tried and what each server serves."""
     from pipelines.status import status as read_status
+    from pipelines.status import status_lines
 
     with exit_codes():
         facts = read_status(load_settings())
-    if as_json:
-        typer.echo(json.dumps(facts, indent=1))
-        return
-    for row in facts["bundles"]:
-        recall = row.get("recall_at_10", {}).get("all", {}).get("recall", "?")
-        typer.echo(
-            f"version {row['version']:>3}  {row['stage']:<10}  {row['ds']}  bundle {row['bundle']}"
-            f"  recall@10 {recall}"
-        )
-    for replica in facts["replicas"]:
-        typer.echo(f"{replica['url']} serves {replica['serves'] or 'nothing: is it running?'}")
+    typer.echo(json.dumps(facts, indent=1) if as_json else "\n".join(status_lines(facts)))
 
 
 @app.command()
@@ -129,12 +120,13 @@ def review(
     """Say whether a candidate may serve; or list those that wait, each with its evidence."""
     from pipelines.releasable import of_version
     from pipelines.release import current_user, review_bundle
-    from pipelines.waiting import waiting_lines
+    from pipelines.waiting import waiting_for_review
 
     with exit_codes():
         settings = load_settings()
         if version is None:
-            typer.echo("\n".join(waiting_lines(settings)) or "No candidate waits for a review.")
+            lines = [each.line for each in waiting_for_review(settings)]
+            typer.echo("\n".join(lines) or "No candidate waits for a review.")
             return
         if approve is None:
             raise typer.BadParameter("expected --approve or --reject beside the version")

@@ -23,6 +23,12 @@ def served(entries: Sequence[Entry]) -> list[Entry]:
     return stack
 
 
+def fallback(entries: Sequence[Entry]) -> Entry | None:
+    """What a rollback serves; None where nothing served before the champion."""
+    stack = served(entries)
+    return stack[-2] if len(stack) > 1 else None
+
+
 def latest_about(
     entries: Sequence[Entry], digest: str, actions: Sequence[Action] = ACTIONS
 ) -> Entry | None:

@@ -105,9 +105,9 @@ def _run_airflow(settings: Settings, day: date) -> None:
         decision = review.run(settings, day).details
         if decision["decision"] == review.ASK:  # `dags test` would wait for a person
             raise LookalikeError(
-                f"A person decides about version {decision['version']}: {decision['why']}. Look at "
-                f"{decision['page']}, then run: lookalike review {decision['version']} --approve "
-                f"--why TEXT, and `make demo` again."
+                f"A person decides about version {decision['version']}: {decision['why']}. Look "
+                f"at {settings.root / decision['page']}, then run: lookalike review "
+                f"{decision['version']} --approve --why TEXT, and `make demo` again."
             )
         _run_dag(settings, "release", day, file)
     if Partition(settings, "promote", day).report() is None:

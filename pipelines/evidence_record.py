@@ -36,7 +36,8 @@ class StepCost(Frozen):
 class Serving(Frozen):
     """What a real server on the bundle showed when it was blessed."""
 
-    p99_ms: dict[str, float | None]  # of `items` and `photos`
+    p50_ms: dict[str, float | None]  # of `items` and `photos`
+    p99_ms: dict[str, float | None]
     load_seconds: float | None
     memory_bytes: int | None
 

@@ -6,10 +6,11 @@
 Items of the bundle, and photos of the catalogue that nothing was trained on, the wild ones first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 
 from model.errors import BadImage
 from pipelines.catalogue import read_catalogue
+from pipelines.index import read_arrow
 from pipelines.settings import Settings
 from serving.engine import Engine
 from serving.photo_file import read_photo
@@ -40,15 +42,29 @@ class Golden:
 
 def golden_items(engine: Engine, count: int, k: int) -> list[Golden]:
     """Similar items of items from all over the bundle."""
-    ids = engine.items.table["item_id"]
-    rows = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int))
 
     def query(item_id: str) -> Golden:
-        path = f"/v1/items/{quote(item_id, safe='')}/similar?k={k}"
+        path = similar_path(item_id, k)
         hits = engine.similar(item_id, k).hits
         return Golden(f"item {item_id}", lambda client: client.get(path), hits)
 
-    return [query(ids[int(row)].as_py()) for row in rows]
+    return [query(item_id) for item_id in spread(engine.items.table["item_id"].to_pylist(), count)]
+
+
+def similar_path(item_id: str, k: int) -> str:
+    return f"/v1/items/{quote(item_id, safe='')}/similar?k={k}"
+
+
+def spread(ids: Sequence[str], count: int) -> list[str]:
+    """So many of them at most, from all over."""
+    rows = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int))
+    return [ids[int(row)] for row in rows]
+
+
+def item_ids(bundle: Path) -> list[str]:
+    """Of a bundle's folder, in its order."""
+    ids: list[str] = read_arrow(bundle / "items.arrow")["item_id"].to_pylist()
+    return ids
 
 
 def golden_photos(settings: Settings, ds: date, engine: Engine, count: int) -> list[Golden]:

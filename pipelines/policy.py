@@ -30,13 +30,14 @@ def beyond(evidence: Evidence, bounds: Review) -> list[str]:
         if value is not None and value > bound
     ]
     former = evidence.champion_serving
-    for kind, p99 in evidence.serving.p99_ms.items():
-        before = None if former is None else former.p99_ms.get(kind)
-        if p99 is None or before is None:
+    # Medians: the slowest of few queries say more of the machine at that moment.
+    for kind, p50 in evidence.serving.p50_ms.items():
+        before = None if former is None else former.p50_ms.get(kind)
+        if p50 is None or before is None:
             continue
-        if p99 > max(bounds.max_slowdown * before, before + UNNOTICED_MS):
+        if p50 > max(bounds.max_slowdown * before, before + UNNOTICED_MS):
             found.append(
-                f"p99 of {kind} is {p99:g} ms, above {bounds.max_slowdown:g} times the "
+                f"p50 of {kind} is {p50:g} ms, above {bounds.max_slowdown:g} times the "
                 f"champion's {before:g} ms"
             )
     return found

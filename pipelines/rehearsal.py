@@ -91,7 +91,7 @@ def rehearse(settings: Settings, root: Path, golden: dict[str, list[Golden]]) ->
         with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
             # One after the other: what is searched together is summed up in another order, and the
             # last digit of a score may be another one.
-            answers = [told for some in golden.values() for told in _all(client, some, 1, _told)]
+            answers = [told for some in golden.values() for told in _all(client, some, 1, ask)]
             timed = {
                 kind: _all(client, some, CLIENTS[kind], _timed) for kind, some in golden.items()
             }
@@ -106,6 +106,14 @@ def rehearse(settings: Settings, root: Path, golden: dict[str, list[Golden]]) ->
         p99_ms={kind: _percentile(some, 99) for kind, some in times.items()},
         asked={kind: len(some) for kind, some in golden.items()},
     )
+
+
+def ask(client: httpx.Client, golden: Golden) -> Told:
+    """Is it the very answer?"""
+    told = _timed(client, golden)
+    if told.hits is None or told.hits == golden.hits:
+        return told
+    return replace(told, fault=f"{golden.name}: {_difference(golden.hits, told.hits)}")
 
 
 def _all(
@@ -123,14 +131,6 @@ def _all(
             found.append(told)
             advance()
     return found
-
-
-def _told(client: httpx.Client, golden: Golden) -> Told:
-    """Is it the very answer?"""
-    told = _timed(client, golden)
-    if told.hits is None or told.hits == golden.hits:
-        return told
-    return replace(told, fault=f"{golden.name}: {_difference(golden.hits, told.hits)}")
 
 
 def _timed(client: httpx.Client, golden: Golden) -> Told:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from model.errors import BadInput, Refused
+from model.errors import BadInput, Damaged, Refused
 from pipelines.blessing import read_blessing
 from pipelines.settings import Settings
 from pipelines.step import staging
@@ -100,5 +100,10 @@ def _restore(settings: Settings, digest: str, version: str, bundles: Path) -> No
 
     with staging(settings.root, f"restore-{digest}") as folder:
         found = download(settings, version, folder)
-        verify(found, digest)
+        try:
+            verify(found, digest)
+        except Damaged as error:
+            raise Damaged(
+                f"Version {version}, bundle {digest}, is damaged in the artefact store: {error}"
+            ) from error
         store(found, bundles, digest)

@@ -16,7 +16,7 @@ from typing import Literal
 import structlog
 
 from model.errors import BadInput, Refused
-from pipelines.decisions import REVIEWS, latest_about, served
+from pipelines.decisions import REVIEWS, fallback, latest_about, served
 from pipelines.releasable import Registered, check, try_out, verdict_of, verified
 from pipelines.settings import Settings
 from pipelines.step import locked
@@ -129,26 +129,33 @@ def abort(settings: Settings, digest: str, *, who: str, why: str) -> Entry | Non
 
 def roll_back(settings: Settings, *, to: str | None, who: str, why: str) -> Entry:
     """Undo the last release: end the candidate's rollout, else serve the champion before it again,
-    or the one of version `to`.
+    or the one of version `to`. Raises as `undo`.
+    """
+    with locked(settings.root / "locks" / LOCK):
+        entry = undo(settings, to=to, who=who, why=why)
+        _sync(settings)
+    return entry
+
+
+def undo(settings: Settings, *, to: str | None, who: str, why: str) -> Entry:
+    """What servers see of a rollback, under the lock of whoever calls it.
 
     These very bytes have served, so they are verified and not tried again; a server that cannot
     load them keeps what it has. Raises BadInput when there is none, or when `to` never served,
     Damaged when the files are not the bundle's.
     """
-    with locked(settings.root / "locks" / LOCK):
-        entries = read_ledger(settings.root)
-        beside = standing(reversed(entries)).candidate
-        if beside is not None and to in (None, beside.version):
-            entry = _again(beside, "abort", former=beside.former, who=who, why=why)
-        else:
-            target = _target(entries, to)
-            bundle = verified(settings, target.bundle, target.version)
-            entry = _again(
-                target, "rollback", former=_serving(entries), who=who, why=why,
-                verdict=verdict_of(bundle),
-            )  # fmt: skip
-        append(settings.root, entry)
-        _sync(settings)
+    entries = read_ledger(settings.root)
+    beside = standing(reversed(entries)).candidate
+    if beside is not None and to in (None, beside.version):
+        entry = _again(beside, "abort", former=beside.former, who=who, why=why)
+    else:
+        target = _target(entries, to)
+        bundle = verified(settings, target.bundle, target.version)
+        entry = _again(
+            target, "rollback", former=_serving(entries), who=who, why=why,
+            verdict=verdict_of(bundle),
+        )  # fmt: skip
+    append(settings.root, entry)
     return entry
 
 
@@ -191,14 +198,14 @@ PAST = {"reject": "rejected", "abort": "aborted"}
 
 
 def _target(entries: Sequence[Entry], to: str | None) -> Entry:
-    stack = served(entries)
     if to is None:
-        if len(stack) < 2:
+        before = fallback(entries)
+        if before is None:
             raise BadInput(
                 f"Nothing to roll back to. Expected a bundle that served before the champion. "
-                f"The ledger has: {[entry.version for entry in stack]}."
+                f"The ledger has: {[entry.version for entry in served(entries)]}."
             )
-        return stack[-2]
+        return before
     past = [entry for entry in entries if entry.serves]
     for entry in reversed(past):
         if entry.version == to:

@@ -10,6 +10,8 @@ from pipelines.operator_key import as_operator
 from pipelines.settings import Settings
 
 TIMEOUT_SECONDS = 5
+NO_KEY = "no operator's key is known here; set serve.operator_keys as the server has it"
+PARTS = {"champion", "pending", "candidate", "unfit", "figures"}  # of an answer
 
 
 @dataclass(frozen=True)
@@ -48,38 +50,54 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Replica:
-    """What one server told; `told` is None where it does not answer."""
+    """What one server told; None where it told nothing, and `fault` says why."""
 
     url: str
     told: Mapping[str, Any] | None
+    fault: str | None = None
+
+    @property
+    def champion(self) -> str | None:
+        """The digest of what it serves."""
+        return self._part("champion").get("digest")
+
+    @property
+    def candidate(self) -> str | None:
+        """The digest of what it tries beside."""
+        return self._part("candidate").get("digest")
+
+    @property
+    def refused(self) -> list[Mapping[str, Any]]:
+        """`bundle` and `error` of each that it is to load and cannot."""
+        return [part for part in map(self._part, ("pending", "unfit")) if part]
 
     def serves(self, digest: str) -> bool:
-        return self._digest("champion") == digest
+        return self.champion == digest
 
     def tries(self, digest: str, action: str) -> bool:
         """Does it have the candidate, in this part of the rollout?"""
-        beside = (self.told or {}).get("candidate") or {}
-        return self._digest("candidate") == digest and beside["action"] == action
+        return self.candidate == digest and self._part("candidate")["action"] == action
 
     def refusal(self, digest: str) -> str | None:
         """Why it does not load this bundle; None where it does not say so."""
-        for part in ("pending", "unfit"):
-            refused = (self.told or {}).get(part) or {}
-            if refused.get("bundle") == digest:
+        for refused in self.refused:
+            if refused["bundle"] == digest:
                 return f"{self.url} cannot load it: {refused['error']}"
         return None
 
-    def _digest(self, part: str) -> str | None:
-        return ((self.told or {}).get(part) or {}).get("digest")
+    def _part(self, name: str) -> Mapping[str, Any]:
+        return (self.told or {}).get(name) or {}
 
 
 def ask_replicas(settings: Settings) -> list[Replica]:
     """Each of `rollout.replicas`, or the server of `serve`."""
     default = f"http://{settings.serve.host}:{settings.serve.port}"
+    urls = settings.rollout.replicas or (default,)
     headers = as_operator(settings)
+    if not headers:
+        return [Replica(url, None, NO_KEY) for url in urls]
     with httpx.Client(timeout=TIMEOUT_SECONDS, headers=headers) as client:
-        urls = settings.rollout.replicas or (default,)
-        return [Replica(url, _told(client, url)) for url in urls]
+        return [_ask(client, url) for url in urls]
 
 
 def compare(replicas: Iterable[Replica], digest: str) -> Comparison:
@@ -87,7 +105,7 @@ def compare(replicas: Iterable[Replica], digest: str) -> Comparison:
     figures = [
         replica.told["figures"]
         for replica in replicas
-        if replica.told and (replica.told["candidate"] or {}).get("digest") == digest
+        if replica.told and replica.candidate == digest
     ]
     compared = sum(part["compared"] for part in figures)
     overlaps = sum(part["overlap"] * part["compared"] for part in figures if part["compared"])
@@ -99,11 +117,21 @@ def compare(replicas: Iterable[Replica], digest: str) -> Comparison:
     )
 
 
-def _told(client: httpx.Client, url: str) -> Mapping[str, Any] | None:
+def _ask(client: httpx.Client, url: str) -> Replica:
     try:
         answer = client.get(f"{url.rstrip('/')}/v1/rollout")
-        answer.raise_for_status()
-        body: Mapping[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return None
-    return body
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Replica(url, None, f"no answer, {str(error) or type(error).__name__}")
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return Replica(
+            url, None, f"status {answer.status_code}: the key here is no operator's there"
+        )
+    if answer.status_code != httpx.codes.OK:
+        return Replica(url, None, f"status {answer.status_code} for /v1/rollout")
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or not body.keys() >= PARTS:
+        return Replica(url, None, "something else listens there: no answer of /v1/rollout")
+    return Replica(url, body)

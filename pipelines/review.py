@@ -51,7 +51,8 @@ def _review(settings: Settings, candidate: Registered, folder: Path) -> Outcome:
         reasons = ["review.by is `person`", *reasons]
     details: dict[str, Any] = {"bundle": candidate.digest, "version": candidate.version}
     details |= {"reviewers": list(settings.review.reviewers), "hours": settings.review.hours}
-    details["page"] = str(Partition(settings, "evidence", candidate.ds).output / PAGE)
+    page = Partition(settings, "evidence", candidate.ds).output / PAGE
+    details["page"] = str(page.relative_to(settings.root))
     if latest is None and reasons:
         details |= {"decision": ASK, "who": None, "why": "; ".join(reasons)}
     else:

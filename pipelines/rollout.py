@@ -90,25 +90,27 @@ def _answering(settings: Settings) -> bool:
     if settings.rollout.replicas:
         raise OSError(
             f"None of the replicas answers as an operator is answered: "
-            f"{', '.join(replica.url for replica in replicas)}. Expected a JSON of /v1/rollout. "
-            f"Is one running, and is serve.operator_keys the same here and there?"
+            f"{'; '.join(f'{replica.url}: {replica.fault}' for replica in replicas)}. Expected a "
+            f"JSON of /v1/rollout. Is one running, and is serve.operator_keys the same here and "
+            f"there?"
         )
-    log.info("rollout.no_server", url=replicas[0].url)
+    log.info("rollout.no_server", url=replicas[0].url, why=replicas[0].fault)
     return False
 
 
 def _watch(settings: Settings, candidate: Registered, entry: Entry, seconds: float) -> Opinion:
     """Until there is an opinion. Raises Refused where that is an abort, by figures or a person."""
     part = entry.action
-    _wait_for(
-        settings, candidate, f"have it in {part}", lambda each: each.tries(candidate.digest, part)
-    )
+    digest = candidate.digest
+    _, why = _gather(settings, digest, lambda each: each.tries(digest, part), f"try it in {part}")
+    if why is not None:
+        raise _aborted(settings, candidate, why)
     # A rollout that was killed does not begin anew.
     end = time.monotonic() + max(0.0, seconds - (now() - entry.at).total_seconds())
     while True:
         _still_there(settings, candidate)
         over = time.monotonic() >= end
-        found = compare(ask_replicas(settings), candidate.digest)
+        found = compare(ask_replicas(settings), digest)
         opinion = judge_trial(found, settings.rollout, over=over)
         if opinion.word == "abort":
             raise _aborted(settings, candidate, f"in {part}: {opinion.why}")
@@ -145,49 +147,38 @@ def _champion_version(settings: Settings) -> str:
     return champion.version if champion else "none"
 
 
-def _wait_for(
-    settings: Settings, candidate: Registered, what: str, there: Callable[[Replica], bool]
-) -> list[Replica]:
-    """Until all replicas that answer say so. Raises Refused, the candidate out, if one cannot."""
+def _gather(
+    settings: Settings, digest: str, there: Callable[[Replica], bool], what: str
+) -> tuple[list[Replica], str | None]:
+    """The replicas, once all that answer are `there`; or why they will not be."""
     end = time.monotonic() + settings.rollout.load_seconds
     while True:
         replicas = ask_replicas(settings)
-        refusal = next(filter(None, (each.refusal(candidate.digest) for each in replicas)), None)
+        refusal = next(filter(None, (each.refusal(digest) for each in replicas)), None)
         late = [each.url for each in replicas if each.told is not None and not there(each)]
-        if refusal is None and late and time.monotonic() > end:
-            refusal = f"{', '.join(late)} did not {what} within {settings.rollout.load_seconds:g} s"
-        if refusal is not None:
-            raise _aborted(settings, candidate, refusal)
-        if not late:
-            return replicas
-        _still_there(settings, candidate)
+        if refusal is not None or not late or not _is_concerned(settings, digest):
+            return replicas, refusal
+        if time.monotonic() > end:
+            seconds = settings.rollout.load_seconds
+            return replicas, f"{', '.join(late)} did not {what} within {seconds:g} s"
         time.sleep(min(POLL_SECONDS, settings.serve.poll_seconds))
+
+
+def _is_concerned(settings: Settings, digest: str) -> bool:
+    """Does the ledger still want servers to have it? Anybody may decide otherwise meanwhile."""
+    standing = read_standing(settings.root)
+    return digest in (entry.bundle for entry in (standing.champion, standing.candidate) if entry)
 
 
 def _confirmed(settings: Settings, candidate: Registered, former: Entry | None) -> list[Replica]:
     """Every replica that answers serves it; else the former champion comes back. Raises Refused."""
-    end = time.monotonic() + settings.rollout.load_seconds
-    while True:
-        replicas = ask_replicas(settings)
-        refusals = [each.refusal(candidate.digest) for each in replicas]
-        late = [
-            each.url
-            for each in replicas
-            if each.told is not None and not each.serves(candidate.digest)
-        ]
-        serving = read_standing(settings.root).champion
-        if serving is None or serving.bundle != candidate.digest:
-            return replicas  # somebody has decided otherwise meanwhile
-        why = next(filter(None, refusals), None)
-        if why is None and late and time.monotonic() > end:
-            why = f"{', '.join(late)} did not serve it within {settings.rollout.load_seconds:g} s"
-        if why is not None:
-            if former is not None:
-                roll_back(settings, to=former.version, who=WHO, why=why)
-            raise Refused(
-                f"Version {candidate.version} is not served everywhere: {why}. Production is "
-                f"version {_champion_version(settings)}."
-            )
-        if not late:
-            return replicas
-        time.sleep(min(POLL_SECONDS, settings.serve.poll_seconds))
+    digest = candidate.digest
+    replicas, why = _gather(settings, digest, lambda each: each.serves(digest), "serve it")
+    if why is None:
+        return replicas
+    if former is not None and former.bundle != digest:
+        roll_back(settings, to=former.version, who=WHO, why=why)
+    raise Refused(
+        f"Version {candidate.version} is not served everywhere: {why}. Production is version "
+        f"{_champion_version(settings)}."
+    )

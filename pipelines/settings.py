@@ -221,7 +221,7 @@ class Review(Section):
     max_item_change: float = Field(0.2, ge=0)  # items that came, or went, as a share
     max_recall_drop: float = Field(0.02, ge=0, le=1)  # recall@k below the champion's
     max_leaf_drop: float = Field(0.03, ge=0, le=1)  # answers of the query's category, likewise
-    max_slowdown: PositiveFloat = 3.0  # p99 of the blessing's server, as a multiple
+    max_slowdown: PositiveFloat = 3.0  # p50 of the blessing's server, as a multiple
 
 
 class Rollout(Section):
@@ -239,6 +239,13 @@ class Rollout(Section):
     max_failed: float = Field(0.01, ge=0, le=1)  # share of queries, above the champion's
     max_empty: float = Field(0.05, ge=0, le=1)  # share of queries without an answer, likewise
     load_seconds: PositiveFloat = 300.0  # that a replica has to load a bundle
+
+
+class Drill(Section):
+    """What a rollback may take, from the decision to the first answer."""
+
+    max_warm_seconds: PositiveFloat = 5.0  # of a server that had the bundle a moment ago
+    max_cold_seconds: PositiveFloat = 120.0  # of an empty disk and a server to be started
 
 
 class Live(Section):
@@ -282,6 +289,7 @@ class Settings(BaseSettings):
     registry: Registry = Registry()
     review: Review = Review()
     rollout: Rollout = Rollout()
+    drill: Drill = Drill()
     live: Live = Live()
     serve: Serve = Serve()
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.decisions import latest_about, served
+from pipelines.decisions import fallback, latest_about, served
 from pipelines.registry import (
     CHALLENGER,
     CHAMPION,
@@ -83,10 +83,10 @@ def aliases(
     entries: Sequence[Entry], found: Sequence[Version], wanted: Mapping[str, str]
 ) -> dict[str, str | None]:
     """Versions by alias; None: the alias points to none."""
-    stack = served(entries)
+    stack, before = served(entries), fallback(entries)
     by_digest = {version.digest: version.number for version in found}
     champion = by_digest.get(stack[-1].bundle) if stack else None
-    previous = by_digest.get(stack[-2].bundle) if len(stack) > 1 else None
+    previous = by_digest.get(before.bundle) if before else None
     staged = [number for number, stage in wanted.items() if stage == "Staging"]
     return {
         CHAMPION: champion,

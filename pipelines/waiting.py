@@ -1,6 +1,7 @@
 """Candidates that wait: for a review, or for a rollout that somebody has to carry on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from pipelines.decisions import latest_about
@@ -8,6 +9,21 @@ from pipelines.evidence_record import PAGE
 from pipelines.settings import Settings
 from pipelines.step import Partition
 from serving.ledger import ROLLS_OUT, Entry, read_ledger, standing
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A candidate without a review."""
+
+    version: str
+    ds: date
+    bundle: str
+    page: str | None  # to decide by; None: only MLflow has it, with the version
+
+    @property
+    def line(self) -> str:
+        page = self.page or "its evidence is in MLflow, with the version"
+        return f"version {self.version:>3}  {self.ds}  bundle {self.bundle}  {page}"
 
 
 def to_carry_on(entries: Sequence[Entry]) -> Entry | None:
@@ -20,22 +36,21 @@ def to_carry_on(entries: Sequence[Entry]) -> Entry | None:
     return None
 
 
-def waiting_lines(settings: Settings) -> list[str]:
-    """A line for each candidate without a review, with the page to decide by."""
+def waiting_for_review(settings: Settings) -> list[Waiting]:
+    """The newest first."""
     from pipelines.registry import list_versions  # MLflow takes seconds to import
 
     entries = read_ledger(settings.root)
     return [
-        f"version {version.number:>3}  {version.ds}  bundle {version.digest}  "
-        f"{_page(settings, version.ds, version.digest)}"
-        for version in list_versions(settings)
-        if version.stage == "Staging" and latest_about(entries, version.digest) is None
+        Waiting(each.number, each.ds, each.digest, _page(settings, each.ds, each.digest))
+        for each in list_versions(settings)
+        if each.stage == "Staging" and latest_about(entries, each.digest) is None
     ]
 
 
-def _page(settings: Settings, ds: date, digest: str) -> str:
+def _page(settings: Settings, ds: date, digest: str) -> str | None:
     evidence = Partition(settings, "evidence", ds)
     report = evidence.report()
     if report is None or report.inputs["bundle"] != digest:
-        return "its evidence is in MLflow, with the version"
+        return None
     return str(evidence.output / PAGE)

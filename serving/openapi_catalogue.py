@@ -2,7 +2,7 @@
 
 from serving.limits import DEFAULT_K, DEFAULT_SAMPLE, MAX_K, MAX_SAMPLE
 from serving.openapi_operation import answer, errors, get, post
-from serving.openapi_parameters import ITEM_ID, number, wanted
+from serving.openapi_parameters import ITEM_ID, SHOPPER, number, wanted
 from serving.openapi_schema import PHOTO, Schema, ref
 
 
@@ -33,23 +33,23 @@ def catalogue_paths() -> Schema:
         f"{item}/similar": get(
             "similar",
             "Items that look like an item, without itself",
-            [ITEM_ID, *wanted()],
+            [ITEM_ID, *wanted(), SHOPPER],
             similar,
         ),
         f"{item}/substitutes": get(
             "substitutes",
             "For a sold-out item: in stock, of its category, about its price",
-            [ITEM_ID, k],
+            [ITEM_ID, k, SHOPPER],
             similar,
         ),
         f"{item}/lookalikes": get(
             "lookalikes",
             "For a category page: of the item's branch, one view of a product, not all alike",
-            [ITEM_ID, k],
+            [ITEM_ID, k, SHOPPER],
             similar,
         ),
         f"{item}/variants": get(
-            "variants", "All that shows nearly the same thing", [ITEM_ID], similar
+            "variants", "All that shows nearly the same thing", [ITEM_ID, SHOPPER], similar
         ),
         f"{item}/image": get(
             "image", "The item's photo", [ITEM_ID], {"200": photo, **errors(404, 422, 503)}

@@ -20,6 +20,14 @@ BOX = {
     "`whole` for all of it. Without it the product is found, if the bundle can.",
     "example": "40,60,300,420",
 }
+SHOPPER = {
+    "name": "X-Lookalike-Shopper",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "Any text that stays the same for one shopper, such as the digest of a session, "
+    "at best of at most 200 characters. While a candidate is in canary, a shopper's answers are "
+    "all of one bundle; without it each request is drawn anew. It is neither kept nor logged.",
+}
 
 
 def wanted() -> list[Schema]:

@@ -2,7 +2,7 @@
 
 from serving.limits import DEFAULT_K, MAX_BATCH, MAX_K
 from serving.openapi_operation import answer, errors, post
-from serving.openapi_parameters import A_PATH, BOX, number, text, wanted
+from serving.openapi_parameters import A_PATH, BOX, SHOPPER, number, text, wanted
 from serving.openapi_schema import PHOTO, Schema, array_of, record, typed
 
 
@@ -20,7 +20,7 @@ def search_paths() -> Schema:
         "/v1/search": post(
             "search",
             "Items that look like a photo",
-            [*wanted(), BOX],
+            [*wanted(), BOX, SHOPPER],
             a_photo,
             {"200": answer("SearchAnswer", stamped=True), **errors(400, 408, 413, 415, 422, 503)},
         ),

@@ -11,6 +11,7 @@ from real_airflow import DAG, Airflow, standalone, wait
 from test_refresh import three_changes
 from tiny_shop import DAY_1, DAY_2, copy_shop, draw_shop, import_day_2
 
+from pipelines.registry import versions
 from pipelines.settings import Settings
 from pipelines.step import STEPS, Partition
 from serving.ledger import champion, read_ledger
@@ -32,8 +33,15 @@ min_recall = {min_recall}
 USUAL = RECIPE.format(dimensions=8, min_recall=0.5)
 BLOCKED = RECIPE.format(dimensions=1, min_recall=1.0)
 SECONDS_OF_A_RUN = 8 * 60
-SUCCESS = dict.fromkeys(STEPS, ("success", 1))
-AFTER_GATE = STEPS[STEPS.index("gate") + 1 :]
+DAILY = STEPS[: STEPS.index("register") + 1]
+SUCCESS = dict.fromkeys(DAILY, ("success", 1))
+AFTER_GATE = DAILY[DAILY.index("gate") + 1 :]
+RELEASED = {
+    "review": ("success", 1),
+    "ask": ("skipped", 1),
+    "decide": ("skipped", 1),
+    **dict.fromkeys(("promote", "prune", "collect"), ("success", 1)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,10 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = draw_shop(tmp_path_factory.mktemp("airflow") / "root")
     airflow = Airflow.of(settings.root, USUAL)
     done = airflow("dags", "test", DAG, str(DAY_1))
-    assert (done.returncode, airflow.tasks()) == (0, SUCCESS), done.stdout[-3000:]
+    assert (done.returncode, airflow.tasks(DAILY)) == (0, SUCCESS), done.stdout[-3000:]
+    done = airflow("dags", "test", "release", str(DAY_1))
+    tasks = airflow.tasks([*RELEASED])
+    assert (done.returncode, tasks) == (0, RELEASED), done.stdout[-3000:]
     return settings
 
 
@@ -58,7 +69,7 @@ def second_day(first_day: Settings, tmp_path: Path) -> Settings:
 def test_a_first_day_ends_in_production(first_day: Settings) -> None:
     bundle = Partition(first_day, "bundle", DAY_1).done().details["bundle"]
     assert [(e.action, e.who, e.ds, e.bundle, e.former) for e in read_ledger(first_day.root)] == [
-        ("promote", "daily_retrain", DAY_1, bundle, None)
+        (action, "policy", DAY_1, bundle, None) for action in ("approve", "promote")
     ]
 
 
@@ -68,7 +79,7 @@ def test_a_day_that_the_gate_refuses_stops_there_and_is_not_tried_again(
     before = champion(second_day.root)
     airflow = Airflow.of(second_day.root, BLOCKED)
     done = airflow("dags", "test", DAG, str(DAY_2))
-    assert airflow.tasks() == {
+    assert airflow.tasks(DAILY) == {
         **SUCCESS,
         "train": ("skipped", 1),
         "gate": ("failed", 1),
@@ -98,8 +109,8 @@ def test_the_scheduler_runs_a_day_and_lets_no_two_overlap(second_day: Settings) 
     assert all(before[1] <= after[0] for before, after in pairwise(times))
     states = {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
     assert states == {**SUCCESS, "train": ("skipped", 1)}
-    # The second run of a day finds its bundle in Production, and leaves it there.
-    assert [entry.ds for entry in read_ledger(second_day.root)] == [DAY_1, DAY_2]
+    # The second run of a day finds its candidate, and makes no other.
+    assert [version.tags["ds"] for version in versions(second_day)] == [str(DAY_2), str(DAY_1)]
 
 
 def test_a_refresh_ends_in_its_first_task_until_something_changes(
@@ -108,7 +119,7 @@ def test_a_refresh_ends_in_its_first_task_until_something_changes(
     settings = copy_shop(first_day, tmp_path / "root")
     airflow = Airflow.of(settings.root, USUAL)
     former = Partition(settings, "bundle", DAY_1).done().details["bundle"]
-    tasks = ("news", *STEPS[: STEPS.index("register") + 1])
+    tasks = ("news", *DAILY)
     quiet = airflow("dags", "test", "refresh")
     assert quiet.returncode == 0, quiet.stdout[-3000:]
     assert airflow.tasks(tasks) == {

@@ -104,6 +104,7 @@ def test_the_dags_are_read_without_errors_and_without_the_heavy_libraries(
     assert parsed["errors"] == {}
     assert sorted(parsed["dags"]) == [
         "daily_retrain", "follow_registry", "refresh", "release", "rollback",
+        "rollback_drill",
     ]  # fmt: skip
     assert parsed["seconds"] < 1
     assert HEAVY & set(parsed["modules"]) == set()
@@ -175,6 +176,14 @@ def test_what_people_move_in_the_registry_is_followed_every_minute(parsed: dict[
 def test_a_rollback_is_never_tried_twice(parsed: dict[str, Any]) -> None:
     """The second try would go back one further."""
     assert parsed["dags"]["rollback"]["tasks"] == {"roll_back": task([], 30, retries=0)}
+
+
+def test_the_drill_is_weekly_and_alone(parsed: dict[str, Any]) -> None:
+    drill = parsed["dags"]["rollback_drill"]
+    assert (drill["schedule"], drill["catchup"], drill["max_active_runs"]) == (
+        "0 9 * * 1", False, 1,
+    )  # fmt: skip
+    assert drill["tasks"] == {"drill": task([], 60)}
 
 
 def test_a_refresh_asks_first_and_never_trains(parsed: dict[str, Any]) -> None:

@@ -56,9 +56,11 @@ def evidence(text: str = "Lamps", **given: Any) -> Evidence:
             queries_changed=1,
         ),
         "serving": Serving(
+            p50_ms={"items": 12.0, "photos": 80.0},
             p99_ms={"items": 40.04, "photos": 296.2}, load_seconds=17.42, memory_bytes=400_500_000
         ),
         "champion_serving": Serving(
+            p50_ms={"items": 11.0, "photos": None},
             p99_ms={"items": 33.0, "photos": None}, load_seconds=None, memory_bytes=None
         ),
         "steps": (

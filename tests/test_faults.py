@@ -63,7 +63,7 @@ def moments(seed: int) -> list[Kill]:
     steps = ("ingest", "preprocess", "preprocess", "train", "embed", "index", "gate", "bundle")
     return [
         Kill(step, rng.random())
-        for step in (*steps, "register", "promote", "localise", "bless", "evidence")
+        for step in (*steps, "register", "promote", "localise", "bless", "evidence", "review")
     ]
 
 
@@ -84,6 +84,9 @@ def before_the_step(settings: Settings, step: str) -> None:
         shutil.rmtree(settings.root / "bundles", ignore_errors=True)
     if step in STEPS[: STEPS.index("register") + 1]:
         (settings.root / "mlflow.db").unlink()
+        (settings.root / "registry.json").unlink()
+    if step in STEPS[: STEPS.index("bless") + 1]:
+        shutil.rmtree(settings.root / "blessings")
     (settings.root / "ledger.jsonl").unlink()
 
 

@@ -55,7 +55,7 @@ def test_the_reader_of_expressions() -> None:
 
 
 def test_rules_say_what_to_do() -> None:
-    assert len({rule["alert"] for rule in RULES}) == len(RULES) == 8
+    assert len({rule["alert"] for rule in RULES}) == len(RULES) == 10
     for rule in RULES:
         assert set(rule["annotations"]) == {"summary", "action"}
         assert rule["labels"]["severity"] in {"page", "ticket"}

@@ -218,6 +218,7 @@ def broken_day(settings: Settings, count: int) -> None:
     run_steps(settings, DAY_2, ("ingest",))
 
 
+@pytest.mark.slow
 def test_one_broken_photo_does_not_fail_a_day_that_brings_no_other(shop_copy: CopyShop) -> None:
     settings = shop_copy(ingest=Ingest(max_bad_share=1))
     broken_day(settings, 1)

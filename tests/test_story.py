@@ -8,8 +8,8 @@ more, it serves. Then each of the three ways back: the command, the registry's s
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import httpx
 import mlflow
 import pyarrow.parquet as pq
 import pytest
-from real_airflow import BIN, Airflow, standalone, wait
+from real_airflow import Airflow, standalone, wait
+from real_mlflow import mlflow_server
 from released import shoppers
 from tiny_bundle import OPERATOR, OPERATOR_SECRET
 from tiny_shop import DAY_1, DAY_2, HERE, draw_shop
@@ -127,27 +128,12 @@ def _digest(url: str) -> str:
     return str(httpx.get(f"{url}/v1/bundle").json()["digest"])
 
 
-@contextmanager
-def mlflow_server(root: Path) -> Iterator[str]:
-    """The registry as a server of its own."""
-    store, artefacts = f"sqlite:///{root}/mlflow.db", f"{root}/mlflow-artifacts"
-    command = [
-        str(BIN / "mlflow"), "server", "--backend-store-uri", store, "--workers", "1",
-        "--artifacts-destination", artefacts,
-    ]  # fmt: skip
-    with server_process(
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, "127.0.0.1", free_port(),
-        root / "mlflow.log", seconds=120, command=command, until="/health",
-    ) as server:  # fmt: skip
-        yield server.url
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, httpx.Client]]:
     root = tmp_path_factory.mktemp("story") / "root"
     draw_shop(root)
     with ExitStack() as stack:
-        tracking = stack.enter_context(mlflow_server(root))
+        tracking = stack.enter_context(mlflow_server(root)).url
         ports = [free_port(), free_port()]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         airflow = Airflow.of(root, "")
@@ -295,9 +281,8 @@ def test_three_days(shop: tuple[Shop, httpx.Client]) -> None:
     assert [entry.action for entry in read_ledger(people.root)[-3:]] == ["rollback"] * 3
 
     # Ledger and registry say the same.
-    settle(lambda: stages(client) == {"1": "Production", "2": "Archived"})
-    model = client.get_registered_model("lookalike")
-    assert {name: str(number) for name, number in model.aliases.items()} == {"champion": "1"}
+    agreed = {"1": "Production", "2": "Archived"}, {"champion": "1"}
+    wait(lambda: (stages(client), aliases(client)) == agreed, seconds=MINUTES)
 
 
 def wait_for_question(api: httpx.Client) -> dict[str, Any]:
@@ -338,5 +323,6 @@ def stages(client: mlflow.MlflowClient) -> dict[str, str]:
     return {str(version.version): version.current_stage for version in versions}
 
 
-def settle(condition: Callable[[], bool]) -> None:
-    wait(condition, seconds=MINUTES)
+def aliases(client: mlflow.MlflowClient) -> dict[str, str]:
+    model = client.get_registered_model("lookalike")
+    return {name: str(number) for name, number in model.aliases.items()}

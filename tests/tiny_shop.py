@@ -143,6 +143,9 @@ def environment(settings: Settings) -> dict[str, str]:
         for name, value in settings
         if isinstance(value, Section)
     }
+    keys = settings.serve.operator_keys
+    if keys is not None:  # its JSON hides it
+        sections["LOOKALIKE_SERVE__OPERATOR_KEYS"] = keys.get_secret_value()
     return {**os.environ, **sections, "LOOKALIKE_ROOT": str(settings.root)}
 
 

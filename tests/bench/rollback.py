@@ -5,7 +5,7 @@
 A copy of the demo's shop with its two versions, a server on one core under 200 requests a second
 from another, and `lookalike rollback` as a person types it. Warm: the server still has the bundle
 before. Cold: the server was started anew and the bundle's folder is gone, so that it comes from the
-artefact store. Forward again by `lookalike promote`, ROUNDS times. Cost: 2 minutes.
+artefact store. Forward again by `lookalike rollback --to`, ROUNDS times. Cost: 2 minutes.
 """
 
 import os
@@ -20,9 +20,10 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import numpy as np
-import pyarrow as pa
 
 from pipelines.airflow import program
+from pipelines.decisions import fallback
+from pipelines.golden import item_ids
 from pipelines.server_process import OURS
 from pipelines.settings import Settings, load_settings
 from serving.ledger import Entry, champion, read_ledger
@@ -61,7 +62,7 @@ class Load:
 
 
 def main() -> None:
-    if len({entry.bundle for entry in read_ledger(ROOT)}) < 2:
+    if fallback(read_ledger(ROOT)) is None:
         raise SystemExit(f"No two bundles below {ROOT}. Run `make demo` twice first, or set SHOP.")
     server_core, load_core = two_cores()
     with TemporaryDirectory(dir=ROOT.parent) as folder:
@@ -98,7 +99,7 @@ def under_load(
             former = former_of(settings)
             seconds.append(until(server, former, ["rollback", "--why", "a drill"], settings))
             if number < rounds - 1:
-                forward = ["promote", "--date", newest.ds.isoformat(), "--why", "a drill"]
+                forward = ["rollback", "--to", newest.version, "--why", "a drill"]
                 until(server, newest.bundle, forward, settings)
     finally:
         load.ended.set()
@@ -125,9 +126,9 @@ def lookalike(arguments: Sequence[str], settings: Settings) -> "subprocess.Popen
 def forget_former(settings: Settings) -> None:
     """Forward to the newest, and the folder of the bundle before it is gone."""
     newest = max(read_ledger(settings.root), key=lambda entry: entry.ds)
-    with lookalike(["promote", "--date", newest.ds.isoformat()], settings) as process:
+    with lookalike(["rollback", "--to", newest.version], settings) as process:
         if process.wait():
-            raise SystemExit("The newest bundle was not promoted again.")
+            raise SystemExit("The newest bundle does not serve again.")
     shutil.rmtree(settings.root / "bundles" / former_of(settings))
 
 
@@ -139,19 +140,16 @@ def now(settings: Settings) -> Entry:
 
 def former_of(settings: Settings) -> str:
     """The digest that `lookalike rollback` goes back to."""
-    from pipelines.decisions import served
-
-    return served(read_ledger(settings.root))[-2].bundle
+    before = fallback(read_ledger(settings.root))
+    assert before is not None
+    return before.bundle
 
 
 def requests(settings: Settings) -> list[bytes]:
     """Two seconds of similar items, of items that both bundles have."""
-    found: set[str] | None = None
-    for digest in {entry.bundle for entry in read_ledger(settings.root)}:
-        with pa.memory_map(str(settings.root / "bundles" / digest / "items.arrow")) as source:
-            ids = set(pa.ipc.open_file(source).read_all()["item_id"].to_pylist())
-        found = ids if found is None else found & ids
-    ids_of_both = sorted(found or ())
+    both = (former_of(settings), now(settings).bundle)
+    found = (set(item_ids(settings.root / "bundles" / digest)) for digest in both)
+    ids_of_both = sorted(set.intersection(*found))
     drawn = np.random.default_rng(0).integers(0, len(ids_of_both), int(2 * RATE))
     return [get(f"/v1/items/{ids_of_both[row]}/similar") for row in drawn]
 
