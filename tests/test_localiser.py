@@ -90,7 +90,7 @@ def mean_iou(model: keras.Model, photos: Boxed) -> float:
 def test_it_learns_from_boxes_and_compositions(tmp_path: Path) -> None:
     asked = street(64, seed=1)
     middle = np.stack([centre((SIDE, SIDE), 0.55)] * len(asked))
-    lessons = Lessons(street(512, seed=0), cuts(), street(8, seed=2).pixels)
+    lessons = Lessons(street(256, seed=0), cuts(), street(8, seed=2).pixels)
     curve: list[Epoch] = []
     options: Any = {
         "schedule": Schedule(**{**vars(SCHEDULE), "epochs": 4}),

@@ -54,10 +54,10 @@ def test_a_small_catalogue_loses_nothing() -> None:
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    """A catalogue and queries, where 4,000 vectors are many."""
-    monkeypatch.setattr(tuning, "APPROXIMATE_FROM", 4000)
-    monkeypatch.setattr(tuning, "SAMPLE", 2000)
-    return vectors(4000), vectors(100, seed=1)
+    """A catalogue and queries, where 2,000 vectors are many."""
+    monkeypatch.setattr(tuning, "APPROXIMATE_FROM", 2000)
+    monkeypatch.setattr(tuning, "SAMPLE", 1000)
+    return vectors(2000), vectors(60, seed=1)
 
 
 def test_a_large_catalogue_is_compared_on_a_sample(large: tuple[np.ndarray, np.ndarray]) -> None:
@@ -65,8 +65,8 @@ def test_a_large_catalogue_is_compared_on_a_sample(large: tuple[np.ndarray, np.n
     index, found = tune(base, queries, Goal(0.9, 100))
     assert len(index) == found.chosen.items == len(base)
     assert found.chosen.recall >= 0.9
-    compared = {point.engine for point in found.points if point.items == 2000}
-    assert compared == {maker(2000) for maker in promising(*base.shape)}
+    compared = {point.engine for point in found.points if point.items == 1000}
+    assert compared == {maker(1000) for maker in promising(*base.shape)}
     assert index.description["effort"] == found.chosen.effort
     engines = {point.engine for point in found.points if point.items == len(base)}
     assert found.chosen.engine in engines
@@ -83,7 +83,7 @@ def test_without_time_the_first_is_tried_and_the_rest_is_named(
 ) -> None:
     base, queries = large
     makers = promising(*base.shape)
-    first, *rest = [maker(2000) for maker in makers]
+    first, *rest = [maker(1000) for maker in makers]
     index, found = tune(base, queries, Goal(0.8, 0))
     assert engine_of(index.description) == makers[0](len(base))
     assert found.points[0].engine == first
