@@ -18,7 +18,7 @@ from tiny_shop import (
     tiny_settings,
 )
 
-from pipelines.settings import Settings, Train
+from pipelines.settings import Localise, Settings, Train
 from pipelines.step import STEPS, locked
 from serving.ledger import LEDGER
 
@@ -41,7 +41,14 @@ def _no_settings_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def migrations_read_once() -> None:
+    from empty_registry import read_migrations_once  # MLflow takes three seconds to import
+
+    read_migrations_once()
+
+
+@pytest.fixture(scope="session")
+def shop(migrations_read_once: None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The first day, from ingest to promote. Read only: see `shop_copy`."""
 
     def build(root: Path) -> None:
@@ -64,11 +71,15 @@ def two_days(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 @pytest.fixture(scope="session")
 def retrained(two_days: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The second day again, by another recipe: another embedder, reducer, index and bundle."""
+    """The second day again, by another recipe: another embedder, reducer, index and bundle.
+
+    Its localiser learned from where the classifier looks, as that of a shop with few boxes.
+    """
     recipe = Train(width=8, blocks=(1, 1), epochs=1, projection=0.75, seed=1)
+    few_boxes = Localise(boxes="auto", min_boxes=10_000, width=4, epochs=1)
 
     def build(root: Path) -> None:
-        settings = copy_shop(two_days, root, train=recipe)
+        settings = copy_shop(two_days, root, train=recipe, localise=few_boxes)
         ledger = settings.root / LEDGER  # the first day serves, as when the second day began
         ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
         run_steps(settings, DAY_2, STEPS[2:])

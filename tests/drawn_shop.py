@@ -22,6 +22,7 @@ import numpy.typing as npt
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
+from empty_registry import put_empty_registry
 from onnx import TensorProto, helper, numpy_helper
 
 from model.fuse import fuse_reducer
@@ -63,6 +64,7 @@ def draw_shop(root: Path, *, seed: int = 0, sees: str = "all", **given: Any) -> 
         "gate": Gate(slice_queries=50, bootstrap_rounds=300),
     }
     settings = Settings(root=root, **{**sections, **given})
+    put_empty_registry(root)
     items, pixels = _draw(seed)
     add_day(settings, DAY_1, items, pixels, sees)
     return settings

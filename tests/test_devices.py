@@ -93,11 +93,13 @@ def found() -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_each_device_takes_its_part_of_the_batch(found: dict[str, Any]) -> None:
     split = {name: (found[name]["count"], found[name]["seen"]) for name in ("one", "all")}
     assert split == {"one": (1, [8]), "all": (2, [4])}
 
 
+@pytest.mark.slow
 def test_two_devices_have_the_loss_of_one(found: dict[str, Any]) -> None:
     """Batch norms and clipped gradients are those of the whole batch."""
     expected = found["one"]["losses"]
@@ -105,11 +107,13 @@ def test_two_devices_have_the_loss_of_one(found: dict[str, Any]) -> None:
     assert found["clipped apart"]["losses"] != pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_devices_export_the_network_of_one(found: dict[str, Any]) -> None:
     for two, one in zip(found["all"]["vectors"], found["one"]["vectors"], strict=True):
         assert two == pytest.approx(one, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_more_devices_than_there_are_are_refused(found: dict[str, Any]) -> None:
     assert found["error"] == (
         "Cannot train on 3 devices. Expected at most 2, or 0 for all of them: cpu:0, cpu:1. "

@@ -141,7 +141,7 @@ def test_it_is_the_same_after_the_promotion(two_days_copy: CopyShop) -> None:
     forget(settings, DAY_2, "evidence")
     assert evidence.run(settings, DAY_2).fingerprint == done.fingerprint
     assert found(settings, DAY_2) == record
-    assert "<td>promoted</td><td>daily_retrain</td>" in page(settings, DAY_2)
+    assert "<td>promoted</td><td>policy</td>" in page(settings, DAY_2)
 
 
 def test_a_champion_that_the_gate_did_not_ask_has_no_figures_of_the_gate(

@@ -177,18 +177,19 @@ def test_taps_are_part_of_the_exported_graph(tmp_path: Path) -> None:
     vectors = agrees(model, tmp_path / "taps.onnx", taps=taps)
     assert vectors.shape == (20, 32 + 8 + 16)
     taps.save(tmp_path / "taps.json")
-    again = agrees(model, tmp_path / "again.onnx", taps=Taps.load(tmp_path / "taps.json"))
-    np.testing.assert_array_equal(again, vectors)
+    assert Taps.load(tmp_path / "taps.json") == taps
     alone = spaces(model, taps)(pixels(20))
     factors = {name: w / 2.5 for name, w in (("embedding", 1), ("stage1", 0.5), ("shallow", 1))}
     expected = np.concatenate([alone[name] * f**0.5 for name, f in factors.items()], axis=1)
     np.testing.assert_allclose(vectors, expected, atol=1e-4)
 
 
-def test_a_network_trained_in_bfloat16_is_exported_in_float32(tmp_path: Path) -> None:
+def test_a_network_trained_in_bfloat16_is_exported_in_float32(
+    exported: Path, tmp_path: Path
+) -> None:
     mixed = network(mixed_precision=True)
     vectors = agrees(mixed, tmp_path / "mixed.onnx")
-    np.testing.assert_array_equal(vectors, agrees(network(), tmp_path / "plain.onnx"))
+    np.testing.assert_array_equal(vectors, Embedder(exported, threads=1).embed(pixels(20))[0])
     types = {value.data_type for value in onnx.load(tmp_path / "mixed.onnx").graph.initializer}
     assert onnx.TensorProto.BFLOAT16 not in types
 
@@ -199,14 +200,9 @@ def test_averaged_weights_are_exported(tmp_path: Path) -> None:
     model.compile(optimizer=average, loss={"logits": "sparse_categorical_crossentropy"})
     for step in range(3):
         model.train_on_batch(pixels(8, step), {"logits": np.arange(8) % LEAVES})
-    last = agrees(model, tmp_path / "last.onnx")
+    last = by_keras(model, pixels(20))[0]
     average.finalize_variable_values(model.trainable_variables)
     assert np.abs(agrees(model, tmp_path / "average.onnx") - last).max() > 1e-3
-
-
-def test_an_application_is_exported(tmp_path: Path) -> None:
-    vectors = agrees(network(32, backbone="keras.applications.MobileNet"), tmp_path / "it.onnx", 32)
-    assert vectors.shape == (20, 1024)
 
 
 @pytest.mark.slow
@@ -219,6 +215,7 @@ def test_an_application_is_exported(tmp_path: Path) -> None:
         "EfficientNetV2B0",
         "InceptionResNetV2",
         "InceptionV3",
+        "MobileNet",
         "MobileNetV2",
         "MobileNetV3Small",
         "NASNetMobile",

@@ -6,9 +6,9 @@ import pytest
 from conftest import CopyShop
 from released import add_candidate, champion_version, damage, history, notes
 from test_registry import aliases, stages
-from tiny_shop import DAY_2, finish, start
+from tiny_shop import DAY_2, environment
 
-from pipelines.follow import REFUSED, REVIEW, REVIEWED_BY, follow
+from pipelines.follow import REFUSED, REVIEW, REVIEWED_BY, follow, main
 from pipelines.registry import list_versions, move_stage, note
 from pipelines.release import promote_bundle, roll_back
 from pipelines.settings import Registry, Review, Settings
@@ -174,12 +174,15 @@ def test_sync_may_be_repeated(two_days_copy: CopyShop) -> None:
         assert (stages(settings), aliases(settings), notes(settings, "2")) == before
 
 
-def test_the_command_says_which_day_waits(two_days_copy: CopyShop) -> None:
+def test_the_command_says_which_day_waits(
+    two_days_copy: CopyShop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = two_days_copy()
     add_candidate(settings)
     move_stage(settings, "3", "Production")
-    done = finish(start(settings, "-m", "pipelines.follow"))
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == 0
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    main()
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [(entry["action"], entry["version"]) for entry in told["decided"]] == [("approve", "3")]
     assert told["waiting"] == str(DAY_2)

@@ -1,15 +1,16 @@
-"""Every figure that an alert or the dashboard names is one that the running service exposes."""
+"""What is counted, and what alerts and the dashboard make of it.
+
+That the running service exposes every figure that they name: tests/test_service.py.
+"""
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from tiny_bundle import add_bundle, bentoml_service, decide, draw_photo, make_root, site
+from tiny_bundle import draw_photo, make_root, site
 
 from model.pixels import REASONS
 
@@ -48,24 +49,9 @@ def scrape(url: str) -> Samples:
     }
 
 
-@pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
-    root = make_root(tmp_path_factory.mktemp("shop"))
-    decide(root, add_bundle(root, items=61), "2", "shadow", share=1)  # it has figures of its own
-    with bentoml_service(root) as service:
-        yield {name for name, _ in scrape(service.url)}
-
-
 def test_the_reader_of_expressions() -> None:
     expression = 'sum by (le) (rate(a_b_total{c=~"d.."}[5m])) / 2 > 1.5e3 or absent(e:f) == 0'
     assert metrics_in(expression) == {"a_b_total", "e:f"}
-
-
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_expressions_name_exposed_metrics(exposed: set[str], name: str) -> None:
-    names = metrics_in(EXPRESSIONS[name])
-    assert names
-    assert names - exposed == set()
 
 
 def test_rules_say_what_to_do() -> None:

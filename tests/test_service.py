@@ -5,15 +5,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from test_metrics import EXPRESSIONS, metrics_in, scrape
 from tiny_bundle import (
     Service,
     add_bundle,
     bentoml_environment,
     bentoml_service,
+    decide,
     draw_photo,
     make_root,
     promote,
@@ -28,9 +31,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(root: Path) -> Iterator[Service]:
-    with bentoml_service(root) as service:
-        yield service
+def until_its_end() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def service(root: Path, until_its_end: ExitStack) -> Service:
+    """For all tests; the last of this file ends it."""
+    return until_its_end.enter_context(bentoml_service(root))
 
 
 def wait_for_version(service: Service, version: str) -> dict[str, object]:
@@ -168,8 +177,19 @@ def test_connections_are_ours(service: Service) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 431 ")
 
 
-def test_it_ends_when_told_to(tmp_path: Path) -> None:
-    with bentoml_service(make_root(tmp_path, items=20)) as service:
-        pids = processes(service.pid)
+def test_alerts_and_the_dashboard_name_what_is_exposed(service: Service, root: Path) -> None:
+    decide(root, add_bundle(root, items=61), "3", "shadow", share=1)  # it has figures of its own
+    deadline = time.monotonic() + 20
+    while "lookalike_candidate_info" not in (exposed := {name for name, _ in scrape(service.url)}):
+        assert time.monotonic() < deadline, service.log.read_text()
+        time.sleep(0.05)
+    named = {title: metrics_in(expression) for title, expression in EXPRESSIONS.items()}
+    assert all(named.values())
+    assert {title: names - exposed for title, names in named.items() if names - exposed} == {}
+
+
+def test_it_ends_when_told_to(service: Service, until_its_end: ExitStack) -> None:
+    pids = processes(service.pid)
+    until_its_end.close()
     time.sleep(0.1)
     assert [pid for pid in pids if os.path.exists(f"/proc/{pid}")] == []

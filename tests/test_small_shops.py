@@ -123,6 +123,7 @@ def test_nothing_to_train_on(settings: Settings) -> None:
     assert Partition(settings, "train", DAY_1).report() is None
 
 
+@pytest.mark.slow
 def test_not_one_photo_can_be_decoded(settings: Settings) -> None:
     feed = [{**row, "seed": None} for row in rows(2)]
     (settings.root / "photos").mkdir(parents=True)

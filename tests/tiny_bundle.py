@@ -15,11 +15,14 @@ Its vectors put photos of the same colour and shape together, and its leaf odds 
 nearest leaf mean. The last fifth of the items is not in the ScaNN index, as new items are not.
 """
 
+import atexit
+import functools
 import io
 import json
 import random
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +79,16 @@ def make_root(folder: Path, *, items: int = 60) -> Path:
 
 def add_bundle(root: Path, *, items: int, ds: date = DS, created: datetime = CREATED) -> str:
     """Draw the photos, build the bundle, store it under `root`; returns its digest."""
+    drawn, digest = _drawn(items, ds, created)
+    shutil.copytree(drawn, root, dirs_exist_ok=True)
+    return digest
+
+
+@functools.cache
+def _drawn(items: int, ds: date, created: datetime) -> tuple[Path, str]:
+    """A folder with the photos and their bundle, made once a process, and its digest."""
+    root = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     ids = [AWKWARD_IDS.get(number, f"item-{number:03}") for number in range(items)]
     paths = [f"images/{number:03}.jpg" for number in range(items)]
     photos = [draw_photo(number) for number in range(items)]
@@ -106,7 +119,7 @@ def add_bundle(root: Path, *, items: int, ds: date = DS, created: datetime = CRE
     }
     digest = bundles.seal(folder, facts)
     bundles.store(folder, root / "bundles", digest)
-    return digest
+    return root, digest
 
 
 def promote(root: Path, digest: str, version: str, ds: date = DS) -> Entry:

@@ -11,6 +11,8 @@ from tiny_bundle import (
     AS_OPERATOR,
     DIMENSIONS,
     SPEC,
+    add_bundle,
+    decide,
     draw_photo,
     make_root,
     serve_settings,
@@ -108,7 +110,9 @@ def test_openapi_names_every_route(url: str, root: Path) -> None:
 
 def test_openapi_names_every_field(tmp_path: Path) -> None:
     schemas = document()["components"]["schemas"]
-    with site(make_root(tmp_path)) as url:  # of its own: an item changes
+    root = make_root(tmp_path)  # of its own: an item changes
+    decide(root, add_bundle(root, items=61), "2", "shadow", share=1)
+    with site(root) as url:
         item = f"{url}/v1/items/item-008"
         answers = {
             "SearchAnswer": httpx.post(f"{url}/v1/search", content=draw_photo(1)).json(),
@@ -121,12 +125,14 @@ def test_openapi_names_every_field(tmp_path: Path) -> None:
             "Facets": httpx.get(f"{url}/v1/facets").json(),
             "Sample": httpx.get(f"{url}/v1/items").json(),
             "Bundle": httpx.get(f"{url}/v1/bundle").json(),
+            "Rollout": httpx.get(f"{url}/v1/rollout", headers=AS_OPERATOR).json(),
             "Status": httpx.get(f"{url}/livez").json(),
             "Error": httpx.get(f"{url}/nowhere").json(),
         }
     answers["ItemFacts"] = FACTS | {"item_id": "item-008", "attributes": {"colour": "red"}}
     answers |= {"BundleName": answers["Sample"]["bundle"], "Item": answers["SimilarAnswer"]["item"]}
     answers["Hit"] = answers["SearchAnswer"]["hits"][0]
+    answers["Tally"] = answers["Rollout"]["figures"]["champion"]
     fields = {name: sorted(answer) for name, answer in answers.items()}
     assert fields == {name: sorted(schema["properties"]) for name, schema in schemas.items()}
 
