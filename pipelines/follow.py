@@ -18,10 +18,10 @@ import structlog
 from model.errors import LookalikeError
 from pipelines.registry import note
 from pipelines.releasable import Registered
-from pipelines.release import may_review, review_bundle, roll_back
+from pipelines.release import LOCK, may_review, review_bundle, roll_back
 from pipelines.settings import Settings, load_settings
 from pipelines.stages import Moved, moved, sync
-from pipelines.step import exit_codes
+from pipelines.step import exit_codes, locked
 from pipelines.waiting import to_carry_on
 from serving.ledger import Entry, read_ledger
 
@@ -34,7 +34,9 @@ log = structlog.get_logger()
 def follow(settings: Settings) -> list[Entry]:
     """The decisions that this made; afterwards registry and ledger agree."""
     made: list[Entry] = []
-    moves = moved(settings)
+    lock = settings.root / "locks" / LOCK
+    with locked(lock):  # half of what another decision does there is no person's move
+        moves = moved(settings)
     # Who puts a version into Production has MLflow archive the champion: one decision, not two.
     into = [move for move in moves if move.version.stage == "Production"]
     for move in into[-1:] or moves:
@@ -45,7 +47,8 @@ def follow(settings: Settings) -> list[Entry]:
             note(settings, move.version.number, {REFUSED: str(error)})
         else:
             made += [] if entry is None else [entry]
-    sync(settings)
+    with locked(lock):
+        sync(settings)
     return made
 
 

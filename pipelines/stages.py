@@ -4,9 +4,9 @@
     Production           serves: `champion`
     Archived             has served (`previous` is what a rollback goes to), or was decided against
 
-The ledger decides. But people review and roll back by moving a version to another stage, so after
-every `sync` the stages are kept in `registry.json`: a version whose stage is now another than it
-was left in, and not where the ledger wants it, was moved by a person.
+The ledger decides. But people review and roll back by moving a version to another stage, so every
+`sync` keeps in `registry.json` what it leaves, and before it begins what it may leave if killed: a
+version whose stage is none of these, nor where the ledger wants it, was moved by a person.
 """
 
 import json
@@ -50,7 +50,10 @@ class Moved:
 def sync(settings: Settings) -> None:
     """Bring the registry where the ledger is; safe to repeat after a crash in the middle."""
     entries, found = read_ledger(settings.root), list_versions(settings)
-    wanted = stages(entries, found)
+    wanted, left = stages(entries, found), _left(settings)
+    if any(wanted[version.number] != version.stage for version in found):
+        both = {number: [*left.get(number, []), stage] for number, stage in wanted.items()}
+        _leave(settings, both)
     for version in found:
         if wanted[version.number] != version.stage:
             move_stage(settings, version.number, wanted[version.number])
@@ -58,7 +61,7 @@ def sync(settings: Settings) -> None:
         if not tags.items() <= version.tags.items():
             note(settings, version.number, tags)
     point_alias(settings, aliases(entries, found, wanted))
-    _leave(settings, wanted)
+    _leave(settings, {number: [stage] for number, stage in wanted.items()})
 
 
 def stages(entries: Sequence[Entry], found: Sequence[Version]) -> dict[str, str]:
@@ -101,9 +104,9 @@ def moved(settings: Settings) -> list[Moved]:
     wanted = stages(read_ledger(settings.root), found)
     moves = []
     for version in found:
-        former = left.get(version.number, "Staging")  # where `register` leaves it
-        if version.stage not in (former, wanted[version.number], "None"):
-            moves.append(Moved(version, former))
+        former = left.get(version.number, ["Staging"])  # where `register` leaves it
+        if version.stage not in (*former, wanted[version.number], "None"):
+            moves.append(Moved(version, former[-1]))
     return sorted(moves, key=lambda move: int(move.version.number))
 
 
@@ -122,12 +125,12 @@ def _notes(entries: Sequence[Entry], version: Version) -> dict[str, str]:
     return {STATE: state, WHO: latest.who, WHY: latest.why}
 
 
-def _left(settings: Settings) -> dict[str, str]:
+def _left(settings: Settings) -> dict[str, list[str]]:
     try:
         return dict(json.loads((settings.root / LEFT).read_bytes()))
     except FileNotFoundError:
         return {}
 
 
-def _leave(settings: Settings, wanted: Mapping[str, str]) -> None:
-    write_atomically(settings.root / LEFT, json.dumps(dict(wanted), indent=1).encode())
+def _leave(settings: Settings, left: Mapping[str, Sequence[str]]) -> None:
+    write_atomically(settings.root / LEFT, json.dumps(dict(left), indent=1).encode())

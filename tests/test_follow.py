@@ -163,7 +163,20 @@ def test_without_its_memory_nothing_served_is_touched(two_days_copy: CopyShop) -
     settings = two_days_copy()
     (settings.root / LEFT).unlink()
     assert said(settings) == []
-    assert json.loads((settings.root / LEFT).read_bytes()) == {"1": "Archived", "2": "Production"}
+    left = {"1": ["Archived"], "2": ["Production"]}
+    assert json.loads((settings.root / LEFT).read_bytes()) == left
+
+
+def test_what_a_killed_sync_left_is_no_person(two_days_copy: CopyShop) -> None:
+    """It had begun to promote 3, and then the ledger was decided otherwise."""
+    settings = two_days_copy()
+    add_candidate(settings)
+    killed = {"1": ["Archived"], "2": ["Production", "Archived"], "3": ["Staging", "Production"]}
+    (settings.root / LEFT).write_text(json.dumps(killed))
+    move_stage(settings, "3", "Production")
+    move_stage(settings, "2", "Archived")
+    assert said(settings) == []
+    assert stages(settings) == {"1": "Archived", "2": "Production", "3": "Staging"}
 
 
 def test_sync_may_be_repeated(two_days_copy: CopyShop) -> None:
