@@ -17,7 +17,7 @@ from pipelines.importers import import_feed
 from pipelines.settings import Settings, Train
 from pipelines.step import Partition, file_digests
 from pipelines.tracking import client, experiment_id
-from pipelines.train import embedder_id, run
+from pipelines.train import _reason_to_train, _training_photos, embedder_id, run
 from serving.embedder import Embedder
 
 LEVELS = ("level_1", "level_2", "leaf")
@@ -173,15 +173,12 @@ def test_every_option_at_once(shop_copy: CopyShop) -> None:
     assert {"neighbours_by_layer.png", "neighbours_metric_stage.png"} <= names
 
 
-def test_too_many_other_photos_train_again_and_a_warm_start_goes_on_from_the_day_before(
-    two_days_copy: CopyShop,
-) -> None:
+def test_a_warm_start_goes_on_from_the_day_before(two_days_copy: CopyShop) -> None:
     options = {"start": "warm", "warm_epochs": 1, "retrain_above": 0.0}
     settings = two_days_copy(train=Train(**RECIPE, **options))
-    share = facts(settings, DAY_2)["changed_share"]
     report = run(settings, DAY_2)
     assert report.details["kept"] is False
-    assert report.details["why"] == f"{share:.1%} of the training photos changed"
+    assert report.details["why"] == "the recipe changed"
     assert report.details["trained"] == DAY_2.isoformat()
     (first,) = history(settings, DAY_2)["epochs"]
     former = history(settings, DAY_1)["epochs"]
@@ -192,13 +189,21 @@ def evaluation(output: Path) -> list[dict[str, Any]]:
     return list(json.loads((output / "evaluation.json").read_bytes())["scores"])
 
 
-@pytest.mark.slow
-def test_an_old_embedder_is_trained_again(two_days_copy: CopyShop) -> None:
-    settings = two_days_copy(train=Train(**RECIPE, max_age_days=1))
-    report = run(settings, DAY_2)
-    assert report.details["kept"] is False
-    assert report.details["why"] == "the embedder was 1 days old"
-    assert report.details["trained"] == DAY_2.isoformat()
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ({}, ""),
+        ({"retrain_above": 0.0}, "{share:.1%} of the training photos changed"),
+        ({"max_age_days": 1}, "the embedder was 1 days old"),
+    ],
+)
+def test_policy_trains_again(two_days: Settings, policy: dict[str, Any], why: str) -> None:
+    settings = two_days.model_copy(update={"train": Train(**RECIPE, **policy)})
+    photos = _training_photos(read_catalogue(settings, DAY_2))
+    former = Partition(settings, "train", DAY_1)
+    share = facts(settings, DAY_2)["changed_share"]
+    found, reason = _reason_to_train(settings, DAY_2, former, photos)
+    assert (round(found, 4), reason) == (share, why.format(share=found))
 
 
 @pytest.mark.slow
