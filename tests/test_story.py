@@ -181,7 +181,7 @@ def run_day(api: httpx.Client, day: date) -> str:
     """The nightly run of a day; returns how it ended."""
     trigger(api, "daily_retrain", f"day-{day}", ds=str(day))
     over = ("success", "failed")
-    wait(lambda: state_of(api, "daily_retrain", f"day-{day}") in over, seconds=10 * MINUTES)
+    wait(lambda: state_of(api, "daily_retrain", f"day-{day}") in over, seconds=20 * MINUTES)
     return state_of(api, "daily_retrain", f"day-{day}")
 
 
