@@ -99,7 +99,7 @@ def rehearse(settings: Settings, root: Path, golden: dict[str, list[Golden]]) ->
     times = {kind: [each.milliseconds for each in some] for kind, some in timed.items()}
     late = [each for some in timed.values() for each in some]
     return Rehearsal(
-        faults=[each.fault for each in (*answers, *late) if each.fault],
+        faults=[*dict.fromkeys(each.fault for each in (*answers, *late) if each.fault)],
         load_seconds=round(load_seconds, 2),
         memory_bytes=memory,
         p50_ms={kind: _percentile(some, 50) for kind, some in times.items()},
