@@ -26,7 +26,7 @@ def decide(settings: Settings, ds: date, answer: str | None, *, who: str, why: s
     candidate = Registered(str(done["version"]), ds, str(done["bundle"]))
     if answer is None:
         late = f"no answer within {settings.review.hours:g} hours"
-        return review_bundle(settings, candidate, "reject", who=NOBODY, why=late)
+        return review_bundle(settings, candidate, "reject", who=NOBODY, why=late, automatic=True)
     return review_bundle(settings, candidate, ANSWERS[answer], who=who, why=why or answer)
 
 

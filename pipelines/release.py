@@ -25,6 +25,7 @@ from serving.ledger import ROLLS_OUT, Action, Entry, append, now, read_ledger, s
 LOCK = "release.lock"
 POLICY = "policy"  # who decides where nobody is asked
 NOBODY = "nobody"  # who was asked, and did not answer
+PAST = {"reject": "rejected", "abort": "aborted"}
 
 log = structlog.get_logger()
 
@@ -36,18 +37,20 @@ def review_bundle(
     *,
     who: str,
     why: str,
+    automatic: bool = False,
 ) -> Entry:
     """A yes or no to a candidate; the entry that decided it, if that says the same.
 
-    A person may change a review until the bundle serves. The policy and a time that is over change
-    nothing that is decided. Raises Refused for a person who is not named in `review.reviewers`,
-    for a bundle that serves or has served, and what `check` refuses.
+    A person may change a review until the bundle serves. What is `automatic`, as the policy is and
+    a time that is over, changes nothing that is decided. Raises Refused for a person who is not
+    named in `review.reviewers`, for a bundle that has served, and what `check` refuses.
     """
-    may_review(settings, who)
+    if not automatic:
+        may_review(settings, who)
     with locked(settings.root / "locks" / LOCK):
         entries = read_ledger(settings.root)
         latest = latest_about(entries, candidate.digest)
-        if latest is not None and (latest.action == action or who in (POLICY, NOBODY)):
+        if latest is not None and (latest.action == action or automatic):
             return latest
         if any(entry.serves and entry.bundle == candidate.digest for entry in entries):
             raise Refused(
@@ -168,9 +171,11 @@ def current_user() -> str:
 
 
 def may_review(settings: Settings, who: str) -> None:
-    """Raises Refused for a person who is not named."""
+    """Raises Refused for a person who is not named, or calls himself what no person is."""
     named = settings.review.reviewers
-    if named and who not in (*named, POLICY, NOBODY):
+    if who in (POLICY, NOBODY):
+        raise Refused(f"`{who}` is no person. Expected who decides. Nothing was changed.")
+    if named and who not in named:
         raise Refused(
             f"{who} may not review. Expected one of review.reviewers: {', '.join(named)}. "
             f"Nothing was changed."
@@ -184,17 +189,14 @@ def approval_of(entries: Sequence[Entry], candidate: Registered) -> Entry:
     if latest is None or review is None:
         raise Refused(
             f"Nobody has approved version {candidate.version}. Expected a review first: "
-            f"lookalike review {candidate.version} --approve."
+            f"lookalike review {candidate.version} --approve --why TEXT."
         )
     if latest.action in ("reject", "abort"):
         raise Refused(
             f"Version {candidate.version} was {PAST[latest.action]} by {latest.who}: {latest.why}. "
-            f"To try it again: lookalike review {candidate.version} --approve."
+            f"To try it again: lookalike review {candidate.version} --approve --why TEXT."
         )
     return review
-
-
-PAST = {"reject": "rejected", "abort": "aborted"}
 
 
 def _target(entries: Sequence[Entry], to: str | None) -> Entry:

@@ -17,7 +17,15 @@ from pipelines import promote
 from pipelines.bundle import bundle_digest
 from pipelines.decisions import served
 from pipelines.releasable import Registered, registered
-from pipelines.release import abort, promote_bundle, review_bundle, roll_back, try_beside
+from pipelines.release import (
+    NOBODY,
+    POLICY,
+    abort,
+    promote_bundle,
+    review_bundle,
+    roll_back,
+    try_beside,
+)
 from pipelines.settings import Registry, Review, Settings
 from pipelines.step import Partition
 from serving.bundle import verify
@@ -211,7 +219,10 @@ def test_nobody_promotes_what_nobody_approved(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     third = add_candidate(settings)
     before = state(settings)
-    reason = "Nobody has approved version 3. Expected a review first: lookalike review 3 --approve."
+    reason = (
+        "Nobody has approved version 3. Expected a review first: lookalike review 3 --approve "
+        "--why TEXT."
+    )
     with pytest.raises(Refused) as caught:
         promote_bundle(settings, third, who="ada", why="hurry")
     assert str(caught.value) == reason
@@ -230,6 +241,12 @@ def test_only_those_who_are_named_review(two_days_copy: CopyShop) -> None:
     assert str(caught.value) == (
         "ada may not review. Expected one of review.reviewers: bob, cleo. Nothing was changed."
     )
+    for nobody in (POLICY, NOBODY):
+        with pytest.raises(Refused) as caught:
+            review_bundle(settings, third, "approve", who=nobody, why="mine")
+        assert str(caught.value) == (
+            f"`{nobody}` is no person. Expected who decides. Nothing was changed."
+        )
     assert state(settings) == before
     assert review_bundle(settings, third, "approve", who="cleo", why="good").who == "cleo"
 
@@ -253,7 +270,8 @@ def test_a_review_is_an_entry_and_may_change_until_the_bundle_serves(
     assert stages(settings)["3"] == "Staging"
     assert review_bundle(settings, third, "approve", who="cleo", why="me too") == yes
     # The policy and a time that is over come too late.
-    assert review_bundle(settings, third, "reject", who="nobody", why="no answer") == yes
+    late = review_bundle(settings, third, "reject", who=NOBODY, why="no answer", automatic=True)
+    assert late == yes
     promote_bundle(settings, third, who="bob", why="good")
     with pytest.raises(Refused, match=r"^Version 3 has served, so there is nothing to review\."):
         review_bundle(settings, third, "reject", who="ada", why="told you")
