@@ -10,7 +10,7 @@ from dags.steps import run_command
 MINUTES = timedelta(minutes=1)
 
 
-@task(execution_timeout=30 * MINUTES, retries=0)  # type: ignore[untyped-decorator]
+@task(execution_timeout=30 * MINUTES, retries=0, priority_weight=1000)  # type: ignore[untyped-decorator]
 def roll_back(dag_run: Any = None, params: dict[str, Any] | None = None) -> dict[str, Any]:
     """The ledger's entry. Never tried again by itself: a second try would go back one further."""
     given = params or {}

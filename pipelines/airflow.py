@@ -20,8 +20,9 @@ BRISK = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
     "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
     "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
-    # Forks of the executor; one machine runs one step at a time.
-    "AIRFLOW__CORE__PARALLELISM": "2",
+    # Forks of the executor. One machine runs one step at a time; beside it a rollout that watches,
+    # what follows the registry, and a rollback, which must not wait for them.
+    "AIRFLOW__CORE__PARALLELISM": "4",
 }
 
 

@@ -78,7 +78,7 @@ def main() -> None:
     with exit_codes():
         settings = load_settings()
         made = follow(settings)
-        ahead = to_carry_on(read_ledger(settings.root))
+        ahead = to_carry_on(settings)
         facts = {
             "decided": [entry.model_dump(mode="json") for entry in made],
             "waiting": ahead and ahead.ds.isoformat(),

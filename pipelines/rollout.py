@@ -18,9 +18,9 @@ from pipelines.replicas import Replica, ask_replicas, compare
 from pipelines.settings import Settings
 from pipelines.step import locked
 from pipelines.trial_verdict import Opinion, judge_trial
+from pipelines.waiting import ROLLOUT_LOCK
 from serving.ledger import Entry, now, read_ledger, read_standing
 
-LOCK = "rollout.lock"
 POLL_SECONDS = 1.0
 WHO = "rollout"
 
@@ -45,7 +45,7 @@ def roll_out(settings: Settings, candidate: Registered) -> Way:
     Waits while another process does this. Raises Refused where it is aborted on the way, by its
     figures or by a person, OSError where none of the named replicas answers.
     """
-    with locked(settings.root / "locks" / LOCK):
+    with locked(settings.root / "locks" / ROLLOUT_LOCK):
         former = read_standing(settings.root).champion
         approval = approval_of(read_ledger(settings.root), candidate)
         parts = [f"{part} {opinion.why}" for part, opinion in _try_parts(settings, candidate)]

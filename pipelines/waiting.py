@@ -7,8 +7,10 @@ from datetime import date
 from pipelines.decisions import latest_about
 from pipelines.evidence_record import PAGE
 from pipelines.settings import Settings
-from pipelines.step import Partition
+from pipelines.step import Partition, is_locked
 from serving.ledger import ROLLS_OUT, Entry, read_ledger, standing
+
+ROLLOUT_LOCK = "rollout.lock"  # held by the process that carries a rollout
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,17 @@ class Waiting:
         return f"version {self.version:>3}  {self.ds}  bundle {self.bundle}  {page}"
 
 
-def to_carry_on(entries: Sequence[Entry]) -> Entry | None:
-    """The last decision about the newest candidate that is approved or in a rollout."""
+def to_carry_on(settings: Settings) -> Entry | None:
+    """The last decision about the newest candidate that is approved, or in a rollout which no
+    process carries: who waits for one that does would keep a rollback from its turn.
+    """
+    if is_locked(settings.root / "locks" / ROLLOUT_LOCK):
+        return None
+    return newest_approved(read_ledger(settings.root))
+
+
+def newest_approved(entries: Sequence[Entry]) -> Entry | None:
+    """The last decision about the newest candidate that has not come to its end."""
     champion = standing(reversed(entries)).champion
     for entry in reversed(entries):
         latest = latest_about(entries, entry.bundle)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import CopyShop
-from released import add_candidate, champion_version, damage, history, notes
+from released import add_candidate, approve, champion_version, damage, history, notes
 from test_registry import aliases, stages
 from tiny_shop import DAY_2, environment
 
@@ -13,6 +13,8 @@ from pipelines.registry import list_versions, move_stage, note
 from pipelines.release import promote_bundle, roll_back
 from pipelines.settings import Registry, Review, Settings
 from pipelines.stages import LEFT, sync
+from pipelines.step import locked
+from pipelines.waiting import ROLLOUT_LOCK, to_carry_on
 from serving.ledger import read_ledger
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ss]tage.*:FutureWarning")  # MLflow's, on stages
@@ -199,3 +201,14 @@ def test_the_command_says_which_day_waits(
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [(entry["action"], entry["version"]) for entry in told["decided"]] == [("approve", "3")]
     assert told["waiting"] == str(DAY_2)
+
+
+def test_nobody_waits_for_a_rollout_that_another_process_carries(two_days_copy: CopyShop) -> None:
+    """It would take the place of a rollback."""
+    settings = two_days_copy()
+    candidate = add_candidate(settings)
+    assert to_carry_on(settings) is None
+    entry = approve(settings, candidate)
+    with locked(settings.root / "locks" / ROLLOUT_LOCK):
+        assert to_carry_on(settings) is None
+    assert to_carry_on(settings) == entry
