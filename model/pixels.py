@@ -2,23 +2,21 @@
 
 Preprocessing, training data, evaluation and serving all call `to_pixels`, so the model sees the
 same numbers everywhere. Pillow decodes: TensorFlow's default JPEG decoder differs from it by up
-to 21 levels, its default resize by up to 203. A spec is one line of text, for example
-`decode|orient|resize(64)|pad`; it is part of the fingerprint of every artefact made from pixels.
+to 21 levels, its default resize by up to 203.
 """
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from model.errors import BadImage, BadInput
+from model.errors import BadImage
+from model.pixel_spec import PixelSpec
 
 MAX_IMAGE_BYTES = 10_000_000
 MAX_IMAGE_PIXELS = 25_000_000
@@ -59,28 +57,6 @@ class Box(NamedTuple):
     y: int
     width: int
     height: int
-
-
-@dataclass(frozen=True)
-class PixelSpec:
-    """A parsed spec: the side of the square in pixels."""
-
-    side: int
-
-    PATTERN = re.compile(r"decode\|orient\|resize\((\d+)\)\|pad")
-
-    @classmethod
-    def parse(cls, text: str) -> "PixelSpec":
-        match = cls.PATTERN.fullmatch(text)
-        if match is None or not 8 <= int(match[1]) <= 1024:
-            raise BadInput(
-                f"Invalid pixel spec. Expected `decode|orient|resize(SIDE)|pad` with SIDE from 8 "
-                f"to 1024. Received: {text!r}."
-            )
-        return cls(int(match[1]))
-
-    def __str__(self) -> str:
-        return f"decode|orient|resize({self.side})|pad"
 
 
 def to_pixels(data: bytes, spec: PixelSpec, box: Box | None = None) -> Pixels:

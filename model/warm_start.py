@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from model.attributes import PREFIX
 from model.errors import BadInput, Damaged
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from model.taxonomy import Taxonomy, split
 
 LEAF = "leaf"  # the layer that classifies the taxonomy

@@ -31,7 +31,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.beam import analyzer_cache
 from tfx_bsl.tfxio import tensor_adapter
 
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from pipelines.catalogue import pixel_store
 from pipelines.content_store import shard_name
 from pipelines.decode import CHANNELS, STATISTICS, DeadLetter, Photo, decode, statistics

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from model.taxonomy import Taxonomy
 from pipelines.content_store import ContentStore
 from pipelines.settings import Settings

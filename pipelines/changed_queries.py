@@ -18,7 +18,7 @@ from model.errors import BadImage
 from pipelines.answer_row import Shown
 from pipelines.catalogue import read_catalogue
 from pipelines.evidence_record import AnswerFacts
-from pipelines.golden import SPARE, unseen
+from pipelines.golden import SPARE, spread, unseen
 from pipelines.progress import progress
 from pipelines.settings import Settings
 from serving.bundle import Bundle
@@ -71,8 +71,7 @@ def drawn_items(settings: Settings, now: pa.Table, was: pa.Table) -> list[Query]
     """Items that both have, from all over; the same every time."""
     ids = was["item_id"].combine_chunks()
     shared = now.select(FACTS).filter(pc.is_in(now["item_id"], value_set=ids))
-    most = min(len(shared), settings.evidence.items)
-    rows = np.unique(np.linspace(0, len(shared) - 1, most).astype(np.int64))
+    rows = spread(range(len(shared)), settings.evidence.items)
     return [_query("items", row) for row in shared.take(rows).to_pylist()]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from model.errors import BadImage
-from model.pixels import Box, Pixels, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, Pixels, to_pixels
 from serving.photo_file import read_photo
 
 MISSING, CHANGED = "image_missing", "image_changed"  # of the storage, so they may pass

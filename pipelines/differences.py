@@ -79,16 +79,16 @@ class Pair:
         return int(found or 0)
 
 
-def serving_facts(settings: Settings, ds: date, digest: str) -> Serving:
+def serving_facts(settings: Settings, digest: str) -> Serving:
     """Raises Refused where no server has blessed this bundle."""
     record = read_blessing(settings, digest)
     return Serving(**{name: record[name] for name in Serving.model_fields})
 
 
-def serving_facts_left(settings: Settings, ds: date, digest: str) -> Serving | None:
-    """None where another bundle of the day was blessed since, or the record is gone."""
+def serving_facts_left(settings: Settings, digest: str) -> Serving | None:
+    """None where the record is gone."""
     try:
-        return serving_facts(settings, ds, digest)
+        return serving_facts(settings, digest)
     except (Refused, OSError):
         return None
 

@@ -45,7 +45,7 @@ log = structlog.get_logger()
 def run(settings: Settings, ds: date) -> Report:
     """Write the record and the page."""
     digest = bundle_digest(settings, ds)
-    serving_facts(settings, ds, digest)
+    serving_facts(settings, digest)
     now = predecessor(read_ledger(settings.root), digest)
     inputs = {
         "bundle": digest,
@@ -153,8 +153,8 @@ def _record(
         champion_leaf_precision=beside["champion"] if beside else None,
         churn_net=verdict["churn"]["net"] if compared else None,
         answers=champion.facts,
-        serving=serving_facts(settings, ds, candidate.digest),
-        champion_serving=serving_facts_left(settings, entry.ds, entry.bundle) if entry else None,
+        serving=serving_facts(settings, candidate.digest),
+        champion_serving=serving_facts_left(settings, entry.bundle) if entry else None,
         steps=step_costs(settings, ds),
     )
 

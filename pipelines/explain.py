@@ -22,7 +22,8 @@ from rich.table import Table
 
 from model.errors import BadImage, BadInput
 from model.evaluators import TIE
-from model.pixels import Box, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, to_pixels
 from pipelines.page import Pixels
 from serving.bundle import verify
 from serving.engine import Engine, Hit, Look

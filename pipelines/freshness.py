@@ -5,17 +5,15 @@ product that shoppers meet, and it would only tell how it fares itself. The live
 newest change of an item, so an item that changes all the time counts from its last change.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.live_day import changes_of
 from pipelines.settings import Settings
-from serving.bundle import LIVE_SEQUENCE, MANIFEST
+from serving.bundle import live_sequence
 from serving.ledger import champion, now
 from serving.live_change import Change
 
@@ -84,10 +82,4 @@ def log_freshness(settings: Settings, ds: date, bundle: str, freshness: Freshnes
 def _served(settings: Settings) -> int:
     """The newest change that the champion has; 0 where nothing serves, or it is not here."""
     serves = champion(settings.root)
-    if serves is None:
-        return 0
-    path = Path(settings.root, "bundles", serves.bundle, MANIFEST)
-    try:
-        return int(json.loads(path.read_bytes()).get(LIVE_SEQUENCE, 0))
-    except FileNotFoundError:
-        return 0
+    return live_sequence(settings.root / "bundles" / serves.bundle) if serves else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -29,6 +29,7 @@ from serving.photo_file import read_photo
 SPARE = 2  # rows read for each photo that is asked with: some cannot be read any more
 
 Ask = Callable[[httpx.Client], httpx.Response]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,18 @@ def golden_items(engine: Engine, count: int, k: int) -> list[Golden]:
         hits = engine.similar(item_id, k).hits
         return Golden(f"item {item_id}", lambda client: client.get(path), hits)
 
-    return [query(item_id) for item_id in spread(engine.items.table["item_id"].to_pylist(), count)]
+    ids = engine.items.table["item_id"]
+    return [query(ids[row].as_py()) for row in spread(range(len(ids)), count)]
 
 
 def similar_path(item_id: str, k: int) -> str:
     return f"/v1/items/{quote(item_id, safe='')}/similar?k={k}"
 
 
-def spread(ids: Sequence[str], count: int) -> list[str]:
+def spread(found: Sequence[T], count: int) -> list[T]:
     """So many of them at most, from all over."""
-    rows = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int))
-    return [ids[int(row)] for row in rows]
+    rows = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).astype(int))
+    return [found[int(row)] for row in rows]
 
 
 def item_ids(bundle: Path) -> list[str]:

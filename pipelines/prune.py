@@ -28,7 +28,7 @@ from pipelines.decisions import served
 from pipelines.release import LOCK
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Partition, Report, command, locked, run_step
-from serving.bundle import LIVE_SEQUENCE, MANIFEST
+from serving.bundle import live_sequence
 from serving.ledger import read_ledger, standing
 from serving.live_change import Change
 from serving.live_photos import PHOTOS
@@ -59,7 +59,7 @@ def taken_in(settings: Settings, ds: date) -> int:
     beside = standing(reversed(entries)).candidate
     digests = {entry.bundle for entry in (*served(entries)[-2:], *([beside] if beside else []))}
     digests |= {entry.former for entry in entries if entry.former and entry.at >= _first(ds)}
-    return min((_live_sequence(settings.root / "bundles" / each) for each in digests), default=0)
+    return min((live_sequence(settings.root / "bundles" / each) for each in digests), default=0)
 
 
 def counted_since(settings: Settings, ds: date) -> frozenset[str] | None:
@@ -100,13 +100,6 @@ def _prune(settings: Settings, ds: date, sequence: int, folder: Path) -> Outcome
 
 def _first(ds: date) -> datetime:
     return datetime.combine(ds, time(), UTC) - KEPT_FOR
-
-
-def _live_sequence(bundle: Path) -> int:
-    try:
-        return int(json.loads((bundle / MANIFEST).read_bytes()).get(LIVE_SEQUENCE, 0))
-    except FileNotFoundError:
-        return 0  # a rollback would bring it from the registry
 
 
 def _catalogues(settings: Settings) -> list[Partition]:

@@ -8,6 +8,7 @@ import httpx
 
 from pipelines.operator_key import as_operator
 from pipelines.settings import Settings
+from serving.tally import OUTCOMES
 
 TIMEOUT_SECONDS = 5
 NO_KEY = "no operator's key is known here; set serve.operator_keys as the server has it"
@@ -31,11 +32,10 @@ class Tally:
     @classmethod
     def joined(cls, tallies: Iterable[Mapping[str, Any]]) -> "Tally":
         parts = list(tallies)
-        counts = {name: sum(part[name] for part in parts) for name in ("empty", "unknown")}
-        timed = [(part["p99_ms"], part["answered"]) for part in parts if part["answered"]]
-        answered = sum(part["answered"] for part in parts)
-        p99 = sum(p99 * count for p99, count in timed) / answered if answered else None
-        return cls(answered=answered, failed=sum(p["failed"] for p in parts), p99_ms=p99, **counts)
+        counts = {name: sum(part[name] for part in parts) for name in OUTCOMES}
+        answered = counts["answered"]
+        timed = sum(part["p99_ms"] * part["answered"] for part in parts if part["answered"])
+        return cls(**counts, p99_ms=timed / answered if answered else None)
 
 
 @dataclass(frozen=True)

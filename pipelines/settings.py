@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from model.errors import BadInput
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from serving.live_place import LivePlace
 
 

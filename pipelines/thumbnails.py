@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from model.errors import BadImage
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from pipelines.page import picture
 from serving.item_photo import read_item_photo
 from serving.rejected import Rejected

@@ -22,11 +22,13 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import Damaged
-from model.pixels import PixelSpec
-from model.taxonomy import Taxonomy
+from model.pixel_spec import PixelSpec
+
+if TYPE_CHECKING:
+    from model.taxonomy import Taxonomy
 
 MANIFEST = "manifest.json"
 LOCALISER = "localiser.onnx"
@@ -50,7 +52,9 @@ class Bundle:
         return PixelSpec.parse(self.manifest["pixel_spec"])
 
     @cached_property
-    def taxonomy(self) -> Taxonomy:
+    def taxonomy(self) -> "Taxonomy":
+        from model.taxonomy import Taxonomy  # a rollback verifies bundles, and waits for no NumPy
+
         return Taxonomy.from_json((self.folder / "taxonomy.json").read_bytes())
 
     @cached_property
@@ -146,6 +150,14 @@ def _linked(there: Path, here: Path, digest: str) -> bool:
         return False
     os.replace(spare, here)
     return True
+
+
+def live_sequence(folder: Path) -> int:
+    """The newest live change that a bundle's folder has; 0 where the folder is not here."""
+    try:
+        return int(json.loads((folder / MANIFEST).read_bytes()).get(LIVE_SEQUENCE, 0))
+    except FileNotFoundError:
+        return 0
 
 
 def read_manifest(folder: Path, digest: str | None) -> tuple[str, dict[str, Any]]:

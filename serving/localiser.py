@@ -5,7 +5,8 @@ from pathlib import Path
 from model.boxes import EDGES, Boxes, to_photo
 from model.errors import Damaged
 from model.ground import is_plain
-from model.pixels import Box, Photo, Pixels, PixelSpec
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, Photo, Pixels
 from serving.graph import Graph
 
 

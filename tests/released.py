@@ -87,11 +87,11 @@ def damage(settings: Settings, digest: str) -> None:
 @contextmanager
 def replicas(settings: Settings, count: int, **rollout: object) -> Iterator[Settings]:
     """The shop's settings with the addresses of that many servers of it, and a rollout in haste."""
-    haste = {"shadow_seconds": 1, "canary_seconds": 1, "shadow_share": 1, "canary_share": 0.5}
+    haste = {"shadow_seconds": 2, "canary_seconds": 2, "shadow_share": 1, "canary_share": 0.5}
     with ExitStack() as stack:
         urls = [stack.enter_context(site(settings.root)) for _ in range(count)]
         keys = SecretStr(f"{OPERATOR}:{OPERATOR_SECRET}")
-        given = {**haste, "min_queries": 20, "replicas": urls, **rollout}
+        given = {**haste, "min_queries": 5, "replicas": urls, **rollout}
         yield settings.model_copy(
             update={
                 "serve": Serve(operator_keys=keys, port=1),

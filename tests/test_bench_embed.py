@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from test_graph import CHANNELS, SIDE, write_graph
 
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from serving.embedder import Embedder
 from tests.bench.embed import (
     CORES,

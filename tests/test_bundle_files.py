@@ -12,7 +12,7 @@ import pytest
 from tiny_bundle import LEAVES, SPEC, make_root
 
 from model.errors import Damaged
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from model.taxonomy import Taxonomy
 from serving.bundle import MANIFEST, SCHEMA_VERSION, seal, store, verify
 from serving.engine import Engine

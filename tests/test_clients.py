@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from plain_server import plain_server
 from tiny_bundle import add_bundle, make_root, promote, site
 
 from model.errors import LookalikeError
@@ -24,26 +23,14 @@ SLOW_SECONDS = 0.5
 def slow(serves: list[str]) -> Iterator[str]:
     """A server that answers /slow late, by the bundle that served when it was asked."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            digest = serves[-1]
-            if self.path == "/slow":
-                time.sleep(SLOW_SECONDS)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"bundle": {"digest": digest}, "hits": [1]}).encode())
+    def answer(path: str) -> tuple[int, bytes]:
+        digest = serves[-1]
+        if path == "/slow":
+            time.sleep(SLOW_SECONDS)
+        return 200, json.dumps({"bundle": {"digest": digest}, "hits": [1]}).encode()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with plain_server(answer) as url:
+        yield url
 
 
 def test_a_swap_is_heard_and_harms_nobody(tmp_path: Path) -> None:

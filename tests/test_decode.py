@@ -8,7 +8,8 @@ import pytest
 from apache_beam.pvalue import TaggedOutput
 from tiny_feed import photo as jpeg
 
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from pipelines.analysis import DecodeShard
 from pipelines.catalogue import pixel_store
 from pipelines.content_store import shard_name

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from test_gate_page import CHROMIUM, EVIL, LINKS, Document, record
+from pages_in_browser import WIDTHS, at_every_width, needs_chromium
+from test_gate_page import EVIL, LINKS, Document, record
 
 from pipelines.answer_row import Shown
 from pipelines.changed_queries import Changed, Query
@@ -266,25 +266,8 @@ def test_whatever_the_feed_says_is_text(text: str) -> None:
     assert f"category {text}".strip() in [found.strip() for found in hostile.text]
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+@needs_chromium
 def test_a_browser_shows_it_at_any_width(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     path = tmp_path / "evidence.html"
     path.write_text(evidence_page(shown(f"{EVIL} {'long' * 30}")))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        for width in (320, 390, 768, 1440):
-            page = browser.new_page(viewport={"width": width, "height": 800})
-            asked: list[str] = []
-            said: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
-            page.on("console", lambda message, said=said: said.append(message.text))
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.evaluate("[...document.images].every((image) => image.naturalWidth)")
-            assert ([url for url in asked if not url.startswith("data:")], said) == (
-                [path.as_uri()],
-                [],
-            )
-            page.close()
-        browser.close()
+    assert len([*at_every_width(path)]) == len(WIDTHS)

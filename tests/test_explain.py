@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages_in_browser import at_every_width, needs_chromium
 from PIL import Image
 from test_gate_page import Document
 from tiny_bundle import (
@@ -25,7 +25,8 @@ from tiny_bundle import (
 from typer.testing import CliRunner, Result
 
 from model.errors import BadImage, BadInput, Damaged
-from model.pixels import Box, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, to_pixels
 from pipelines.cli import app
 from pipelines.explain import PHOTO_SIDE, Explained, Neighbour, explain
 from pipelines.explain_page import explain_page
@@ -34,7 +35,6 @@ from serving.engine import Engine
 from serving.exact import ExactIndex
 from serving.ledger import champion
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 EVIL = "<script>alert('x')</script>\" onload=\"x"
 ITEMS = 60
 
@@ -245,27 +245,16 @@ def test_the_pixels_on_the_page_are_those_of_the_embedder(root: Path, photo: str
     np.testing.assert_array_equal(shown, found.look.pixels)
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+@needs_chromium
 def test_a_browser_shows_it_at_any_width(root: Path, photo: str, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     path = tmp_path / "explain.html"
     path.write_text(explain_page(evil(explain(root, photo, "250,10,200,220"))))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        for width in (320, 1280):
-            page = browser.new_page(viewport={"width": width, "height": 800})
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.evaluate("[...document.images].every((image) => image.naturalWidth)")
-            image, box = (
-                page.locator(name).bounding_box() for name in (".photo img", ".photo .box")
-            )
-            assert image is not None
-            assert box is not None
-            assert box["x"] - image["x"] == pytest.approx(250 / 480 * image["width"], abs=2)
-            assert box["height"] == pytest.approx(220 / 240 * image["height"], abs=2)
-            page.close()
-        browser.close()
+    for page in at_every_width(path):
+        image, box = (page.locator(name).bounding_box() for name in (".photo img", ".photo .box"))
+        assert image is not None
+        assert box is not None
+        assert box["x"] - image["x"] == pytest.approx(250 / 480 * image["width"], abs=2)
+        assert box["height"] == pytest.approx(220 / 240 * image["height"], abs=2)
 
 
 # The command

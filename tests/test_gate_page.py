@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
+from pages_in_browser import at_every_width, needs_chromium
 from PIL import Image
 
 from pipelines.answer_row import Shown
@@ -21,7 +20,6 @@ from pipelines.settings import Gate
 from pipelines.verdict import Answers, Health, Rival, Slice, choose, judge
 from pipelines.worst_queries import Worst
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 DAY = date(2026, 11, 20)
 EVIL = "<script>alert('x')</script>\" onload=\"x & `b`"
 VOID = {"meta", "img", "circle", "br"}
@@ -183,29 +181,12 @@ def test_where_it_was_lost_is_told() -> None:
     assert (page.count("<li class=missed"), page.count("<li class=instead")) == (1, 1)
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+@needs_chromium
 def test_a_browser_shows_it_at_any_width(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     names = (("all", 0.99), ("category Arts, crafts and very long names of things", 0.4))
     path = tmp_path / "gate.html"
     path.write_text(gate_page(DAY, record(names), worst(EVIL) * 3, photos))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        for width in (320, 390, 768, 1280):
-            page = browser.new_page(viewport={"width": width, "height": 800})
-            asked: list[str] = []
-            said: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
-            page.on("console", lambda message, said=said: said.append(message.text))
-            page.goto(path.as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-            assert page.evaluate("[...document.images].every((image) => image.naturalWidth)")
-            assert ([url for url in asked if not url.startswith("data:")], said) == (
-                [path.as_uri()],
-                [],
-            )
-            box = page.locator("tr.guilty .bar i.found").bounding_box()
-            assert box is not None
-            assert box["width"] > 0
-            page.close()
-        browser.close()
+    for page in at_every_width(path):
+        box = page.locator("tr.guilty .bar i.found").bounding_box()
+        assert box is not None
+        assert box["width"] > 0

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from model.errors import BadImage
-from model.pixels import MAX_IMAGE_BYTES, REASONS, Box, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import MAX_IMAGE_BYTES, REASONS, Box, to_pixels
 
 SPEC = PixelSpec(32)
 MAX_RISE_MB = 300  # of memory, over the whole corpus
@@ -244,7 +245,8 @@ PROBE = """
 import json, sys
 from pathlib import Path
 from model.errors import BadImage
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 
 def peak():
     # Not ru_maxrss: a child starts with that of its parent.

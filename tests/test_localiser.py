@@ -27,7 +27,7 @@ from model.localiser import (
     locate,
 )
 from model.loop import Diverged, Epoch, Schedule
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from serving.localiser import Localiser
 
 SIDE = 32

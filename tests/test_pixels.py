@@ -12,8 +12,9 @@ from PIL import Image
 from tiny_bundle import SIDE, SPEC, make_root
 
 from model import pixels
-from model.errors import BadImage, BadInput
-from model.pixels import Box, Pixels, PixelSpec, check_size, to_pixels
+from model.errors import BadImage
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, Pixels, check_size, to_pixels
 from pipelines.analysis import DEAD, DecodeShard
 from pipelines.catalogue import pixel_store
 from pipelines.decode import DeadLetter, Photo, decode
@@ -312,41 +313,6 @@ def test_bands_leave_no_seam() -> None:
     )
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     np.testing.assert_array_equal(to_pixels(encode(wide), PixelSpec(200)), expected)
-
-
-# The spec.
-
-
-@given(st.integers(8, 1024))
-def test_a_spec_reads_what_it_writes(side: int) -> None:
-    assert PixelSpec.parse(str(PixelSpec(side))) == PixelSpec(side)
-    assert str(PixelSpec(side)) == f"decode|orient|resize({side})|pad"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "decode",
-        "decode|orient|resize(7)|pad",
-        "decode|orient|resize(1025)|pad",
-        "decode|orient|resize(-64)|pad",
-        "decode|orient|resize(64.0)|pad",
-        "decode|orient|resize()|pad",
-        "decode|orient|resize(64)|pad ",
-        "decode|orient|resize(64)|pad\n",
-        "decode|orient|resize(64)|crop",
-        "orient|decode|resize(64)|pad",
-        "decode|orient|resize(64)|pad|pad",
-    ],
-)
-def test_other_specs_are_refused(text: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        PixelSpec.parse(text)
-    assert str(caught.value) == (
-        f"Invalid pixel spec. Expected `decode|orient|resize(SIDE)|pad` with SIDE from 8 to 1024. "
-        f"Received: {text!r}."
-    )
 
 
 def test_sizes_are_checked_before_reading() -> None:

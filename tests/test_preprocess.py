@@ -15,7 +15,8 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, SPEC, import_day_2, run_steps, start_step, tiny_settings
 
 from model.errors import BadInput
-from model.pixels import Box, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import Box, to_pixels
 from pipelines.catalogue import Catalogue, pixel_store, read_catalogue, read_items, read_shards
 from pipelines.importers import import_feed
 from pipelines.preprocess import run

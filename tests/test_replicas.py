@@ -1,14 +1,11 @@
 """Servers asked over HTTP: what they tell, why one tells nothing, and their figures as one."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from plain_server import plain_server
 from pydantic import SecretStr
 from tiny_bundle import OPERATOR, OPERATOR_SECRET, add_bundle, decide, make_root, site
 
@@ -21,29 +18,6 @@ from serving.ledger import champion
 OTHER = SecretStr(f"{OPERATOR}:{OPERATOR_SECRET[::-1]}")
 ELSE = "something else listens there: no answer of /v1/rollout"
 PARTS = ("champion", "pending", "candidate", "unfit", "figures")
-
-
-@contextmanager
-def foreign(status: int, body: bytes) -> Iterator[str]:
-    """A server that is none of ours, and answers everything so."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def settings_of(root: Path, *urls: str, keys: SecretStr | None = None) -> Settings:
@@ -141,7 +115,7 @@ def test_no_key_at_all_or_the_one_of_the_root(tmp_path: Path) -> None:
     ],
 )
 def test_something_else_listens_there(tmp_path: Path, status: int, body: bytes, fault: str) -> None:
-    with foreign(status, body) as url:
+    with plain_server(lambda path: (status, body)) as url:
         assert ask_replicas(settings_of(tmp_path, url)) == [Replica(url, None, fault)]
 
 

@@ -164,9 +164,9 @@ def test_without_queries_nobody_can_tell(two_days_copy: CopyShop, then: str, las
     with replicas(settings, 1, when_inconclusive=then, canary_seconds=0) as shop:
         if then == "promote":
             way = roll_out(shop, candidate)
-            assert way.parts == ("shadow inconclusive, 0 queries, 20 are needed to tell",)
+            assert way.parts == ("shadow inconclusive, 0 queries, 5 are needed to tell",)
         else:
-            with pytest.raises(Refused, match="in shadow, inconclusive: 0 queries, 20 are needed"):
+            with pytest.raises(Refused, match="in shadow, inconclusive: 0 queries, 5 are needed"):
                 roll_out(shop, candidate)
     assert history(settings)[-1][0] == last
 
@@ -212,8 +212,8 @@ def test_a_rollout_that_was_killed_goes_on(two_days_copy: CopyShop) -> None:
     settings = two_days_copy()
     candidate = add_candidate(settings)
     approve(settings, candidate)
-    try_beside(settings, candidate, "canary", 0.5, why="1 s of canary")
-    with replicas(settings, 1, min_queries=1) as shop:
+    try_beside(settings, candidate, "canary", 0.5, why="5 s of canary")
+    with replicas(settings, 1, canary_seconds=5, min_queries=1) as shop:
         urls = shop.rollout.replicas
         with shoppers(urls, items_of(urls[0])):
             way = roll_out(shop, candidate)

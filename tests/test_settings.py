@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.errors import BadInput
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from pipelines.settings import Augmentation, Preprocess, Settings, Train, config_file, load_settings
 
 

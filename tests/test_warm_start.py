@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model.backbone import Network, build
 from model.errors import BadInput, Damaged
-from model.pixels import PixelSpec
+from model.pixel_spec import PixelSpec
 from model.taxonomy import Taxonomy
 from model.warm_start import CLOSED, Head, check_pixels, inherit, warm_start
 

@@ -39,7 +39,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 from starlette.types import ASGIApp
 
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from pipelines.server_process import free_port, server_process
 from serving import bundle as bundles
 from serving.champion import Champion

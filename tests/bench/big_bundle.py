@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from serving import bundle as bundles
 from serving.engines import build_index
 from serving.shown import with_heads

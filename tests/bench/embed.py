@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from model.errors import BadImage
-from model.pixels import Pixels, PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import Pixels, to_pixels
 from model.quantise import quantise
 from pipelines.sample import write_sample
 from serving.embedder import Embedder

@@ -109,13 +109,14 @@ def under_load(
 
 def until(server: Server, digest: str, arguments: Sequence[str], settings: Settings) -> float:
     """Seconds from the start of the command to the first answer of this bundle."""
-    started = time.monotonic()
-    with lookalike(arguments, settings) as process:
-        while httpx.get(f"{server.url}/v1/bundle").json()["digest"] != digest:
-            if process.poll() or time.monotonic() - started > PATIENCE:
-                raise SystemExit(f"`lookalike {arguments[0]}` changed nothing.")
-            time.sleep(0.01)
-        return time.monotonic() - started
+    with httpx.Client(base_url=server.url) as client:
+        started = time.monotonic()
+        with lookalike(arguments, settings) as process:
+            while client.get("/v1/bundle").json()["digest"] != digest:
+                if process.poll() or time.monotonic() - started > PATIENCE:
+                    raise SystemExit(f"`lookalike {arguments[0]}` changed nothing.")
+                time.sleep(0.01)
+            return time.monotonic() - started
 
 
 def lookalike(arguments: Sequence[str], settings: Settings) -> "subprocess.Popen[bytes]":

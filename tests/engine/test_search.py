@@ -10,7 +10,8 @@ from tiny_bundle import DIMENSIONS, SIDE, draw_photo
 
 from engine.shop import BASE, ITEMS, ids, name, variant
 from model.errors import BadImage, BadInput
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from serving.bundle import MANIFEST
 from serving.engine import Engine
 from serving.exact import ExactIndex

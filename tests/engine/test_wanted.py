@@ -11,7 +11,8 @@ from tiny_bundle import SIDE, draw_photo
 
 from engine.shop import ITEMS, name, near
 from model.errors import BadInput
-from model.pixels import PixelSpec, to_pixels
+from model.pixel_spec import PixelSpec
+from model.pixels import to_pixels
 from serving.engine import MAX_FETCHED, Ask, Engine
 from serving.filters import EVERY, Filter
 from serving.selection import Wanted, choose
