@@ -20,6 +20,8 @@ BRISK = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
     "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
     "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
+    # Who looks after the tasks of a scheduler that was killed; the default is five minutes.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
     # Forks of the executor. One machine runs one step at a time; beside it a rollout that watches,
     # what follows the registry, and a rollback, which must not wait for them.
     "AIRFLOW__CORE__PARALLELISM": "4",

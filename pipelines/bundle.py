@@ -24,7 +24,7 @@ from model.fuse import fuse_reducer
 from model.taxonomy import Taxonomy
 from pipelines.catalogue import pixel_store, read_shards, read_taxonomy
 from pipelines.embed import embedder_path
-from pipelines.freshness import log_freshness, measure
+from pipelines.freshness import at_seal, log_freshness
 from pipelines.gate import VERDICT
 from pipelines.index import SERVED, read_arrow, write_arrow
 from pipelines.localise import localiser_path
@@ -106,9 +106,9 @@ def _bundle(settings: Settings, ds: date, folder: Path) -> Outcome:
     size = sum(path.stat().st_size for path in parts.rglob("*") if path.is_file())
     verify(store(parts, settings.root / "bundles", digest), digest)
     (folder / BUNDLE).write_text(json.dumps({"bundle": digest}))
-    freshness = measure(settings, ds, _live_sequence(settings, ds), items)
+    freshness = at_seal(settings, ds, _live_sequence(settings, ds), items)
     if freshness.folded:
-        log_freshness(settings, ds, digest, freshness)
+        log_freshness(settings, ds, "bundle", digest, freshness)
     return Outcome(
         rows=len(items),
         details={

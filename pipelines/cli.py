@@ -88,12 +88,11 @@ def refresh() -> None:
     if not reports:
         typer.echo(f"Nothing to do: {news.why}.")
         return
-    facts = {report.step: report.details for report in reports}["bundle"]
-    ages = facts.get("freshness_seconds", {})
-    typer.echo(
-        f"Bundle {facts['bundle']} of {news.ds} has {news.changes} changes; "
-        f"the oldest was {ages.get('oldest', 0):.0f} s old when it was sealed."
-    )
+    details = {report.step: report.details for report in reports}
+    typer.echo(f"Bundle {details['bundle']['bundle']} of {news.ds} has {news.changes} changes.")
+    for step, moment in (("bundle", "was sealed"), ("promote", "served")):
+        if ages := details[step].get("freshness_seconds"):
+            typer.echo(f"The oldest was {ages['oldest']:.0f} s old when it {moment}.")
 
 
 @app.command()

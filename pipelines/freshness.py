@@ -1,5 +1,6 @@
-"""How old the live changes are that a bundle takes in: from their commit to the sealed bundle.
+"""How old the live changes are that a bundle takes in, when it is sealed and when it serves.
 
+From their commit, through the whole path, to the moment at which the last replica confirms it.
 Measured on what operators really changed, not on items planted for it: a planted item would be a
 product that shoppers meet, and it would only tell how it fares itself. The live store keeps the
 newest change of an item, so an item that changes all the time counts from its last change.
@@ -10,12 +11,16 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
+import structlog
 
+from pipelines.index import read_arrow
 from pipelines.live_day import changes_of
 from pipelines.settings import Settings
 from serving.bundle import live_sequence
-from serving.ledger import champion, now
+from serving.ledger import Entry, champion, now
 from serving.live_change import Change
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,14 @@ class Freshness:
 
     folded: int  # items that are in the bundle as the change says: there, or gone
     left_out: int  # those that are not: the catalogue refused them, or the feed has a newer word
-    oldest_seconds: float  # from the commit of the first folded one to the sealed bundle
+    oldest_seconds: float  # from the commit of the first folded one until now
     newest_seconds: float
 
     @classmethod
-    def of(cls, changes: list[Change], items: frozenset[str], sealed: datetime) -> "Freshness":
+    def of(cls, changes: list[Change], items: frozenset[str], at: datetime) -> "Freshness":
         """`items`: the ids in the bundle. Of no change at all every figure is 0."""
         folded = [change for change in changes if (change.item_id in items) == bool(change.item)]
-        ages = [(sealed - change.at).total_seconds() for change in folded] or [0.0]
+        ages = [(at - change.at).total_seconds() for change in folded] or [0.0]
         return cls(
             folded=len(folded),
             left_out=len(changes) - len(folded),
@@ -51,35 +56,51 @@ class Freshness:
         }
 
 
-def measure(settings: Settings, ds: date, sequence: int, items: pa.Table) -> Freshness:
+def at_seal(settings: Settings, ds: date, sequence: int, items: pa.Table) -> Freshness:
     """Of a bundle that was sealed just now, with the live changes up to `sequence`."""
-    changes = changes_of(settings, ds, after=_served(settings))
-    taken = [change for change in changes if change.sequence <= sequence]
-    return Freshness.of(taken, frozenset(items["item_id"].to_pylist()), now())
+    serves = champion(settings.root)
+    return _measure(settings, ds, serves.bundle if serves else None, sequence, items)
 
 
-def log_freshness(settings: Settings, ds: date, bundle: str, freshness: Freshness) -> None:
-    """One MLflow run a bundle that folded changes in."""
-    from pipelines.tracking import client, experiment_id  # MLflow takes seconds to import
+def when_served(settings: Settings, entry: Entry) -> Freshness:
+    """Of a bundle that every replica serves since just now, beside what served before."""
+    folder = settings.root / "bundles" / entry.bundle
+    items = read_arrow(folder / "items.arrow")
+    return _measure(settings, entry.ds, entry.former, live_sequence(folder), items)
 
-    tracker = client(settings)
-    run = tracker.create_run(
-        experiment_id(settings),
-        run_name=f"freshness {ds}",
-        tags={"ds": str(ds), "step": "bundle", "bundle": bundle},
-    )
+
+def log_freshness(
+    settings: Settings, ds: date, step: str, bundle: str, freshness: Freshness
+) -> None:
+    """One MLflow run for each step of a bundle that folded changes in; none where that is away."""
+    from mlflow.exceptions import MlflowException  # takes seconds to import
+
+    from pipelines.tracking import client, experiment_id
+
     figures = {
         "live_folded": freshness.folded,
         "live_left_out": freshness.left_out,
         "freshness_seconds_oldest": freshness.oldest_seconds,
         "freshness_seconds_newest": freshness.newest_seconds,
     }
-    for name, value in figures.items():
-        tracker.log_metric(run.info.run_id, name, value)
-    tracker.set_terminated(run.info.run_id)
+    try:
+        tracker = client(settings)
+        run = tracker.create_run(
+            experiment_id(settings),
+            run_name=f"freshness {ds}",
+            tags={"ds": str(ds), "step": step, "bundle": bundle},
+        )
+        for name, value in figures.items():
+            tracker.log_metric(run.info.run_id, name, value)
+        tracker.set_terminated(run.info.run_id)
+    except (MlflowException, OSError) as error:
+        log.error("freshness.not_logged", error=str(error), **figures)
 
 
-def _served(settings: Settings) -> int:
-    """The newest change that the champion has; 0 where nothing serves, or it is not here."""
-    serves = champion(settings.root)
-    return live_sequence(settings.root / "bundles" / serves.bundle) if serves else 0
+def _measure(
+    settings: Settings, ds: date, former: str | None, sequence: int, items: pa.Table
+) -> Freshness:
+    after = live_sequence(settings.root / "bundles" / former) if former else 0
+    changes = changes_of(settings, ds, after=after)
+    taken = [change for change in changes if change.sequence <= sequence]
+    return Freshness.of(taken, frozenset(items["item_id"].to_pylist()), now())

@@ -1,6 +1,7 @@
 """`make up` and `make down`: Airflow, MLflow and the search page under supervisord.
 
-`docker/processes.conf` says what runs. `up` returns when all three pages answer.
+`docker/processes.conf` says what runs; what ends is started again. `up` returns when all three
+pages answer.
 """
 
 import os
@@ -21,12 +22,12 @@ from pipelines.settings import Settings, load_settings
 from pipelines.step import digest_of, exit_codes
 
 CONFIG = Path(__file__).parents[1] / "docker" / "processes.conf"
-START_SECONDS = 300  # three servers at once on a busy machine
+START_SECONDS = 300  # all at once on a busy machine
 MLFLOW_PORT, AIRFLOW_PORT = 5000, 8080
 
 
 def main(action: Annotated[str, typer.Argument(help="up or down")]) -> None:
-    """Start or stop the three processes."""
+    """Start or stop them."""
     with exit_codes():
         settings = load_settings()
         if action == "up":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipelines.bundle import bundle_digest
 from pipelines.decisions import REVIEWS, latest_about
+from pipelines.freshness import log_freshness, when_served
 from pipelines.releasable import Registered
 from pipelines.rollout import roll_out
 from pipelines.settings import Settings
@@ -47,6 +48,10 @@ def _promote(settings: Settings, digest: str, folder: Path) -> Outcome:
         way = roll_out(settings, Registered(latest.version, latest.ds, digest))
         details |= {"promoted": True, "former": way.entry.former, "parts": way.parts}
         details |= {"confirmed": way.confirmed, "silent": way.silent}
+        freshness = when_served(settings, way.entry)
+        if freshness.folded:
+            log_freshness(settings, latest.ds, "promote", digest, freshness)
+        details |= freshness.details
     else:
         promoted = serves(settings, digest)
         details |= {"promoted": promoted, "why": f"{latest.action} by {latest.who}: {latest.why}"}

@@ -4,9 +4,7 @@ with server_process(environment, "127.0.0.1", free_port(), log, seconds=60) as s
     httpx.get(f"{server.url}/v1/bundle")
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,11 +17,11 @@ from pathlib import Path
 import httpx
 
 from model.errors import LookalikeError
+from pipelines.contained import end_with_parent
 
 OURS = (sys.executable, "-m", "bentoml", "serve", "serving.service:Lookalike")
 END_SECONDS = 20
 TAIL = 3000  # characters of the log that an error shows
-PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def server_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     url = f"http://{host}:{port}"
     try:
@@ -96,11 +94,6 @@ def _not_ours(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if not name.upper().startswith("LOOKALIKE_")
     }
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _answers(url: str) -> bool:

@@ -223,20 +223,27 @@ def test_commands_are_console_scripts() -> None:
     assert [name for name in started if not (BIN / name).is_file()] == []
 
 
-def test_supervisord_starts_the_three_processes() -> None:
+def test_supervisord_starts_each_process_with_all_that_it_starts() -> None:
     config = configparser.RawConfigParser(interpolation=None)
     config.read_string((DOCKER / "processes.conf").read_text())
     programs = {
-        name.removeprefix("program:"): dict(config[name])
+        name.removeprefix("program:"): shlex.split(config[name]["command"])
         for name in config.sections()
         if name.startswith("program:")
     }
-    commands = {name: shlex.split(part["command"])[0] for name, part in programs.items()}
-    assert commands == {
-        "mlflow": "%(ENV_LOOKALIKE_BIN)s/mlflow",
-        "search": "%(ENV_LOOKALIKE_BIN)s/lookalike",
-        "airflow": "%(ENV_LOOKALIKE_BIN)s/airflow",
+    contained = ["%(ENV_LOOKALIKE_BIN)s/python", "-m", "pipelines.contained"]
+    assert {name: command[:3] for name, command in programs.items()} == dict.fromkeys(
+        programs, contained
+    )
+    started = {
+        name: [command[3].removeprefix("%(ENV_LOOKALIKE_BIN)s/"), command[4]]
+        for name, command in programs.items()
     }
-    for part in programs.values():
-        assert (part["stopasgroup"], part["killasgroup"]) == ("true", "true")
-    assert programs["airflow"]["stopsignal"] == "INT"
+    assert started == {
+        "mlflow": ["mlflow", "server"],
+        "search": ["lookalike", "serve"],
+        "airflow-api-server": ["airflow", "api-server"],
+        "airflow-dag-processor": ["airflow", "dag-processor"],
+        "airflow-triggerer": ["airflow", "triggerer"],
+        "airflow-scheduler": ["airflow", "scheduler"],
+    }

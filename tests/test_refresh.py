@@ -232,7 +232,9 @@ def test_nothing_to_do(shop: Settings, shop_copy: CopyShop, tmp_path: Path) -> N
     assert read_news(shop) == quiet
     settings = shop_copy()
     put(settings, NOON + timedelta(days=2), Item(item_id="later", category="Home > Lamps"))
-    assert read_news(settings) == quiet  # it belongs to a day that was not ingested yet
+    assert read_news(settings) == News(
+        ds=DAY_1, why=f"what changed is of a later day than {DAY_1}: import its feed"
+    )
     put(settings, NOON, Item(item_id="now", category="Home > Lamps"))
     assert read_news(settings).changes == 1
     serves = champion(settings.root)
@@ -301,7 +303,16 @@ def test_a_refresh_by_command_serves(shop_copy: CopyShop) -> None:
     done = finish(start_lookalike(settings, "refresh"))
     assert done.returncode == 0, done.stderr
     digest = bundle_digest(settings, DAY_1)
-    assert done.stdout.startswith(f"Bundle {digest} of {DAY_1} has 3 changes; the oldest was ")
+    sealed, served = (
+        Partition(settings, step, DAY_1).done().details["freshness_seconds"]["oldest"]
+        for step in ("bundle", "promote")
+    )
+    assert sealed < served
+    assert done.stdout.splitlines() == [
+        f"Bundle {digest} of {DAY_1} has 3 changes.",
+        f"The oldest was {sealed:.0f} s old when it was sealed.",
+        f"The oldest was {served:.0f} s old when it served.",
+    ]
     now_serving = champion(settings.root)
     assert now_serving is not None
     assert (now_serving.bundle, now_serving.version, now_serving.ds) == (digest, "2", DAY_1)

@@ -90,8 +90,14 @@ def import_day_2(settings: Settings) -> Report:
 
 
 def copy_shop(settings: Settings, root: Path, **given: Any) -> Settings:
-    """Everything below another root, with `given` in place of whole sections."""
-    shutil.copytree(settings.root, root, copy_function=_copy, dirs_exist_ok=True)
+    """Everything below another root but Airflow, with `given` in place of whole sections."""
+    shutil.copytree(
+        settings.root,
+        root,
+        copy_function=_copy,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("airflow"),  # its settings name their folder in full
+    )
     _move_tracking(root, str(settings.root.resolve()), str(root.resolve()))
     return settings.model_copy(update={"root": root, **given})
 
