@@ -1,7 +1,8 @@
 """uvicorn's connection, with bounds where uvicorn has none, and our shape for its own errors.
 
 uvicorn waits for ever for the head of a request and for a client that does not read its answer,
-keeps a head of any length, and answers what is no HTTP in plain text.
+keeps a head of any length, and answers what is no HTTP in plain text. It closes a connection that
+is idle for 5 seconds, so that a request which a balancer sends at that moment fails.
 """
 
 import asyncio
@@ -9,7 +10,13 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.edge import RAW_HEADERS
-from serving.limits import ANSWER_SECONDS, HEAD_SECONDS, MAX_HEAD_BYTES, UPLOAD_SECONDS
+from serving.limits import (
+    ANSWER_SECONDS,
+    HEAD_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD_BYTES,
+    UPLOAD_SECONDS,
+)
 from serving.responses import failure
 
 NO_HTTP = (400, "invalid_http", "This is no HTTP/1.1 request. Expected one.")
@@ -36,6 +43,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.timeout_keep_alive = KEEP_ALIVE_SECONDS
         self._within(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,6 +11,7 @@ MAX_HEAD_BYTES = 65_536  # path, query and headers of one request
 HEAD_SECONDS = 10  # for them to arrive
 UPLOAD_SECONDS = 15  # for the body of one request to arrive
 ANSWER_SECONDS = 60  # for a client to read what was sent
+KEEP_ALIVE_SECONDS = 75  # for its next request; longer than balancers keep a connection, 60 s
 DEFAULT_K, MAX_K = 12, 200
 MAX_BATCH = 64  # questions in one request
 DEFAULT_SAMPLE, MAX_SAMPLE = 12, 100

@@ -18,6 +18,7 @@ from serving import bodies, connection, limits
 GET = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /v1/search/vector HTTP/1.1\r\nHost: a\r\n"
 QUICK = 2.0  # seconds, on a machine that does other work too
+UVICORN_KEEPS = 5.0  # seconds, by default
 MANY = 500  # slow clients at once
 MAX_RISE_MB = 100
 
@@ -180,6 +181,24 @@ def test_a_second_head_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPa
         client.sendall(b"GET /livez")
         rest = b"".join(iter(lambda: client.recv(10_000), b""))
     assert error(rest.decode()) == (408, "head_timeout")
+
+
+def test_a_connection_waits_for_its_next_request(url: str) -> None:
+    """A balancer that keeps it for longer than the server sends one that nobody hears."""
+    with connected(url, GET + b"\r\n") as client:
+        assert client.recv(10_000).startswith(b"HTTP/1.1 200 ")
+        time.sleep(UVICORN_KEEPS + 0.5)
+        client.sendall(GET + b"\r\n")
+        assert client.recv(10_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_without_a_next_request_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.3)
+    started = time.monotonic()
+    assert answer_to(url, GET + b"\r\n").startswith("HTTP/1.1 200 ")
+    assert 0.3 <= time.monotonic() - started < QUICK
 
 
 def test_a_body_that_nobody_reads_ends_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

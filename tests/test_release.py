@@ -10,7 +10,7 @@ import pytest
 from conftest import CopyShop
 from released import add_candidate, champion_version, damage, history, notes
 from test_registry import aliases, sealed, stages
-from tiny_shop import DAY_1, DAY_2, command, finish, forget, start_lookalike, start_step
+from tiny_shop import DAY_1, DAY_2, finish, forget, start_lookalike
 
 from model.errors import BadInput, Damaged, Refused
 from pipelines import promote
@@ -385,36 +385,24 @@ def test_two_promotions_at_once_make_one_decision(two_days_copy: CopyShop) -> No
 
 @pytest.mark.slow
 def test_two_processes_that_release_at_once(two_days_copy: CopyShop) -> None:
-    """A promotion by a person and a rollback: in whichever order, both hold at the end."""
+    """A review and a rollback: in whichever order, both hold at the end."""
     settings = two_days_copy()
+    candidate = add_candidate(settings)
     processes = [
         start_lookalike(settings, *arguments)
-        for arguments in (("rollback",), ("promote", "--ds", str(DAY_2)))
+        for arguments in (
+            ("rollback", "--why", "odd"),
+            ("review", candidate.version, "--approve", "--why", "good"),
+        )
     ]
     assert [finish(process).returncode for process in processes] == [0, 0]
-    entries = read_ledger(settings.root)
-    last = entries[-1]
-    assert stages(settings)[last.version] == "Production"
-    assert list(stages(settings).values()).count("Production") == 1
-    assert aliases(settings)["champion"] == last.version
-    serving = [entry for entry in entries if entry.serves]
-    assert [entry.former for entry in serving[1:]] == [entry.bundle for entry in serving[:-1]]
-
-
-@pytest.mark.slow
-def test_a_killed_promotion_is_all_or_nothing(two_days_copy: CopyShop) -> None:
-    settings = two_days_copy()
-    back(settings)
-    forget(settings, DAY_2, "promote")
-    process = start_step(settings, "promote", DAY_2)
-    lock = settings.root / "staging" / f"promote-{DAY_2}"
-    while process.poll() is None and not lock.exists():
-        pass
-    process.kill()
-    finish(process)
-    assert command(settings, "promote", DAY_2).returncode == 0
-    assert read_ledger(settings.root)[-1].version == "2"
-    assert aliases(settings) == {"champion": "2", "previous": "1"}
+    made = read_ledger(settings.root)[4:]
+    assert sorted((entry.action, entry.version, entry.why) for entry in made) == [
+        ("approve", "3", "good"),
+        ("rollback", "1", "odd"),
+    ]
+    assert stages(settings) == {"1": "Production", "2": "Archived", "3": "Staging"}
+    assert aliases(settings)["champion"] == "1"
 
 
 DECISIONS: list[tuple[list[str], list[str]]] = [
