@@ -1,16 +1,27 @@
 """Every night: the day's feed becomes a gated and registered bundle, a candidate for `release`.
 
-One task a step. A step whose inputs did not change returns at once, `train` is skipped when its
-photos hardly changed, and a day that the gate refuses stops there: shoppers keep what they have.
+One task a step, after a look at all of them: a day that is done already ends there. A step whose
+inputs did not change returns at once, `train` is skipped when its photos hardly changed, and a day
+that the gate refuses stops there: shoppers keep what they have.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from airflow.sdk import Param, TriggerRule, chain, dag
+from airflow.sdk import Param, TriggerRule, chain, dag, task
 
-from dags.steps import CANDIDATE, step
+from dags.steps import CANDIDATE, RETRY_POLICY, day_of, run_command, step
 
 MINUTES = timedelta(minutes=1)
+
+
+@task.short_circuit(  # type: ignore[untyped-decorator]
+    execution_timeout=30 * MINUTES, retries=2, retry_delay=MINUTES, retry_policy=RETRY_POLICY
+)
+def look(ds: str | None = None, params: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The first step that has something to do; nothing where the day is done."""
+    found = run_command("look", day_of(ds, params, None), "serve")
+    return found if found["first"] else None
 
 
 @dag(  # type: ignore[untyped-decorator]
@@ -24,8 +35,9 @@ MINUTES = timedelta(minutes=1)
     params={"ds": Param(None, type=["null", "string"], format="date", description="Day to run.")},
 )
 def daily_retrain() -> None:
-    """ingest .. register, in a row."""
+    """look, then ingest .. register, in a row."""
     chain(
+        look(),
         step("ingest", environment="train", timeout=120 * MINUTES),
         step("preprocess", environment="train", timeout=360 * MINUTES),
         step("train", environment="train", timeout=720 * MINUTES, pool="gpu"),

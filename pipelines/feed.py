@@ -7,16 +7,18 @@ with a million rows always has a few bad ones. A feed without a required column 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
-import pandera.pandas as pandera
 import pyarrow as pa
 
 from model.errors import BadInput
 from model.taxonomy import is_cyclic
 from pipelines.cells import PARSERS, Unparsable
 from pipelines.tables import MALFORMED, Frame
+
+if TYPE_CHECKING:
+    import pandera.pandas as pandera
 
 FEED = pa.schema(
     [
@@ -187,7 +189,9 @@ def _parse(rows: Frame) -> Frame:
     )
 
 
-def _schema(known: frozenset[str] | None) -> pandera.DataFrameSchema:
+def _schema(known: frozenset[str] | None) -> "pandera.DataFrameSchema":
+    import pandera.pandas as pandera  # only where a feed is read: who looks has none
+
     rules = dict(RULES)
     if known is not None:
         rules["unknown_category"] = Rule(
@@ -202,6 +206,8 @@ def _schema(known: frozenset[str] | None) -> pandera.DataFrameSchema:
 
 def _reasons(parsed: Frame, known: frozenset[str] | None) -> dict[int, str]:
     """The first reason of each bad row."""
+    import pandera.pandas as pandera
+
     try:
         _schema(known).validate(parsed, lazy=True)
     except pandera.errors.SchemaErrors as errors:

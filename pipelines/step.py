@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -109,6 +110,23 @@ class Partition:
         return self.folder / self.done().fingerprint
 
 
+class WouldRun(Exception):
+    """A step has something to do, and was only asked whether it has."""
+
+
+_only_looking: ContextVar[bool] = ContextVar("_only_looking", default=False)
+
+
+@contextmanager
+def only_looking() -> Iterator[None]:
+    """Here no step does anything: one that would raises WouldRun."""
+    token = _only_looking.set(True)
+    try:
+        yield
+    finally:
+        _only_looking.reset(token)
+
+
 def run_step(
     settings: Settings,
     step: str,
@@ -121,7 +139,8 @@ def run_step(
     """Run `body` into a staging folder and commit it, unless these inputs are done already.
 
     `inputs` names every digest and setting that the output depends on; `intact` says whether what
-    an output refers to outside its folder is still there.
+    an output refers to outside its folder is still there. Raises WouldRun where something is to be
+    done and nobody wants it done: see `only_looking`.
     """
     partition = Partition(settings, step, ds)
     fingerprint = digest_of({"step": step, "code": CODE_VERSION, **inputs})
@@ -131,6 +150,8 @@ def run_step(
         if done and done.fingerprint == fingerprint and output.is_dir() and intact(output):
             log.info("step.unchanged", step=step, ds=str(ds), fingerprint=fingerprint)
             return done.model_copy(update={"reused": True})
+        if _only_looking.get():
+            raise WouldRun(step)
         started = time.monotonic()
         with staging(settings.root, f"{step}-{ds}") as folder:
             outcome = body(folder)

@@ -118,6 +118,7 @@ def task(after: Sequence[str], minutes: float | None, **given: Any) -> dict[str,
 def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
     daily = parsed["dags"]["daily_retrain"]
     expected = {
+        "look": (30, {}),
         "ingest": (120, {}),
         "preprocess": (360, {}),
         "train": (720, {"pool": "gpu"}),
@@ -138,7 +139,8 @@ def test_the_dag_runs_the_steps_in_a_row(parsed: dict[str, Any]) -> None:
     )
     release = list(parsed["dags"]["release"]["tasks"])
     assert list(daily["tasks"]) == list(expected)
-    assert [*expected, *(name for name in release if name not in ("ask", "decide"))] == [*STEPS]
+    steps = [*expected, *(name for name in release if name not in ("ask", "decide"))]
+    assert steps == ["look", *STEPS]
     assert daily["tasks"] == {
         name: task([former] if former else [], minutes, **given)
         for former, (name, (minutes, given)) in zip(["", *expected], expected.items(), strict=False)
@@ -202,6 +204,16 @@ def test_a_refresh_asks_first_and_never_trains(parsed: dict[str, Any]) -> None:
     assert refresh["tasks"]["register"]["outlets"] == ["lookalike_candidate"]
     assert refresh["tasks"]["embed"]["rule"] == "none_failed"
     assert {facts["pool"] for facts in refresh["tasks"].values()} == {"default_pool"}
+
+
+@pytest.mark.parametrize("first", ["gate", None])
+def test_a_day_that_is_done_ends_with_the_look(stand_ins: Path, first: str | None) -> None:
+    told = {"ds": DAY, "first": first}
+    (stand_ins / "pipelines" / "look.py").write_text(
+        f"import sys; assert sys.argv[1:] == ['--ds', '{DAY}']; print({json.dumps(told)!r})"
+    )
+    look = daily_retrain().get_task("look").python_callable
+    assert look(ds=DAY, params={}) == (told if first else None)
 
 
 @dataclass

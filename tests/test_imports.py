@@ -83,7 +83,8 @@ def test_serving_takes_from_model_only_what_needs_no_tensorflow() -> None:
         if package_of(imported) == "model"
     }
     assert taken == {
-        "model.boxes", "model.errors", "model.ground", "model.pixels", "model.taxonomy",
+        "model.boxes", "model.errors", "model.ground", "model.pixel_spec", "model.pixels",
+        "model.taxonomy",
     }  # fmt: skip
 
 

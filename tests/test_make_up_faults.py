@@ -49,7 +49,10 @@ PATIENCE = {  # of Airflow with tasks and schedulers that say nothing any more, 
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
 }
-ROLLOUT = {"shadow_seconds": 4, "canary_seconds": 4, "shadow_share": 1, "canary_share": 0.5}
+ROLLOUT = {  # of a busy machine, whose times say nothing
+    "shadow_seconds": 4, "canary_seconds": 4, "shadow_share": 1, "canary_share": 0.5,
+    "max_slowdown": 1000,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from pipelines.step import (
     Outcome,
     Partition,
     Report,
+    WouldRun,
     digest_of,
     exit_codes,
     file_digests,
     made_from,
+    only_looking,
     previous_day,
     run_step,
 )
@@ -103,6 +105,16 @@ def test_the_same_inputs_run_once(settings: Settings) -> None:
     again = write(settings, "never written", text="abc")
     assert again == first.model_copy(update={"reused": True})
     assert state(settings) == before
+
+
+def test_who_only_looks_runs_nothing(settings: Settings) -> None:
+    with only_looking(), pytest.raises(WouldRun, match=r"^demo$"):
+        write(settings, "abc")
+    assert state(settings) == {}
+    done = write(settings, "abc")
+    with only_looking():
+        assert write(settings, "abc") == done.model_copy(update={"reused": True})
+    assert write(settings, "other").rows == 5
 
 
 def test_other_inputs_replace_the_output(settings: Settings) -> None:
