@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CopyShop
-from tiny_shop import DAY_1, DAY_2, HERE, command, environment, forget, import_day_2
+from tiny_shop import DAY_1, DAY_2, HERE, command, environment, forget, import_day_2, run_steps
 
 from pipelines.look import ASKED, Look, look
 from pipelines.settings import Gate, Reduce, Settings
@@ -58,7 +58,8 @@ def test_what_is_missing_is_to_be_done(shop_copy: CopyShop) -> None:
 
 
 def test_a_day_that_the_gate_refused_is_looked_at_again(shop_copy: CopyShop) -> None:
-    settings = shop_copy(gate=Gate(min_leaf_lift=0, min_recall=1.0))
+    settings = shop_copy(reduce=Reduce(dimensions=1), gate=Gate(min_leaf_lift=0, min_recall=1.0))
+    run_steps(settings, DAY_1, ("reduce", "index"))
     assert command(settings, "gate", DAY_1).returncode == 3
     assert look(settings, DAY_1).first == "gate"
 
