@@ -62,7 +62,6 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def second_day(first_day: Settings, tmp_path: Path) -> Settings:
     """A copy with the feed of the second day, and an Airflow that has seen no run."""
     settings = copy_shop(first_day, tmp_path / "root")
-    (settings.root / "airflow").rename(tmp_path / "airflow of the first day")
     import_day_2(settings)
     return settings
 

@@ -20,7 +20,7 @@ from machine import Machine
 from pydantic import SecretStr
 from real_airflow import answers, wait
 from released import shoppers
-from test_registry import stages
+from test_registry import aliases, stages
 from test_release_faults import check_agreement, day_before
 from tiny_bundle import OPERATOR, OPERATOR_SECRET
 from tiny_shop import DAY_1, DAY_2, copy_shop, environment
@@ -217,8 +217,13 @@ def test_a_part_is_killed_and_the_release_comes_to_its_end(night: Night, kill: K
 
 def agree(settings: Settings) -> bool:
     """Where MLflow was away, who follows the registry puts it in step within a minute."""
-    serving = champion(settings.root)
-    return serving is not None and stages(settings).get(serving.version) == "Production"
+    serving, found = champion(settings.root), stages(settings)
+    production = [version for version, stage in found.items() if stage == "Production"]
+    return (
+        serving is not None
+        and production == [serving.version]
+        and aliases(settings)["champion"] == serving.version
+    )
 
 
 def day_that_serves(root: Path) -> object:
