@@ -31,6 +31,7 @@ PROMISED = {
         *(f"pipelines.{step}" for step in ("bundle", "bless", "evidence", "register", "registry")),
         *(f"pipelines.{step}" for step in ("artefacts", "review", "decide", "promote", "follow")),
         *(f"pipelines.{step}" for step in ("prune", "collect")),
+        *(f"pipelines.{step}" for step in ("look", "ingest", "preprocess", "train", "localise")),
         "serving.service",
         "serving.scann_index",
     ),
