@@ -18,22 +18,28 @@ from pathlib import Path
 from types import FrameType
 
 PARENT_DEATH_SIGNAL, CHILD_SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER: prctl(2)
+TOLD = (signal.SIGTERM, signal.SIGINT)  # to stop
 GRACE_SECONDS = 20  # from being told to stop until what still runs is killed
 
 
 def run(command: Sequence[str]) -> int:
     """Its exit code, once nothing is left of it."""
     _prctl(CHILD_SUBREAPER, 1)  # whose parent ends becomes a child of this process
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent)
+    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until there is somebody to tell
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_begin)
 
     def forward(number: int, frame: FrameType | None) -> None:
         os.kill(child.pid, number)
         signal.alarm(GRACE_SECONDS)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in TOLD:
         signal.signal(number, forward)
     signal.signal(signal.SIGALRM, lambda number, frame: os.kill(child.pid, signal.SIGKILL))
-    child.returncode = _end_of(child.pid)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # its number stays its own until here
+    for number in (*TOLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    child.wait()
     _end_children()
     return child.returncode
 
@@ -43,16 +49,14 @@ def end_with_parent() -> None:
     _prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
+def _begin() -> None:
+    end_with_parent()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value)
-
-
-def _end_of(pid: int) -> int:
-    while True:
-        ended, status = os.wait()
-        if ended == pid:
-            return os.waitstatus_to_exitcode(status)
 
 
 def _end_children() -> None:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from pipelines.index import read_arrow
@@ -34,7 +35,7 @@ class Freshness:
 
     @classmethod
     def of(cls, changes: list[Change], items: frozenset[str], at: datetime) -> "Freshness":
-        """`items`: the ids in the bundle. Of no change at all every figure is 0."""
+        """`items`: ids of the changed ones that the bundle has. Of no change every figure is 0."""
         folded = [change for change in changes if (change.item_id in items) == bool(change.item)]
         ages = [(at - change.at).total_seconds() for change in folded] or [0.0]
         return cls(
@@ -63,7 +64,10 @@ def at_seal(settings: Settings, ds: date, sequence: int, items: pa.Table) -> Fre
 
 
 def when_served(settings: Settings, entry: Entry) -> Freshness:
-    """Of a bundle that every replica serves since just now, beside what served before."""
+    """Of a bundle that every replica serves since just now, beside what served before.
+
+    Raises OSError where the live store is away.
+    """
     folder = settings.root / "bundles" / entry.bundle
     items = read_arrow(folder / "items.arrow")
     return _measure(settings, entry.ds, entry.former, live_sequence(folder), items)
@@ -103,4 +107,6 @@ def _measure(
     after = live_sequence(settings.root / "bundles" / former) if former else 0
     changes = changes_of(settings, ds, after=after)
     taken = [change for change in changes if change.sequence <= sequence]
-    return Freshness.of(taken, frozenset(items["item_id"].to_pylist()), now())
+    changed = pa.array([change.item_id for change in taken], pa.string())
+    there = pc.filter(items["item_id"], pc.is_in(items["item_id"], value_set=changed))
+    return Freshness.of(taken, frozenset(there.to_pylist()), now())

@@ -13,6 +13,8 @@ import json
 from datetime import date
 from pathlib import Path
 
+import structlog
+
 from pipelines.bundle import bundle_digest
 from pipelines.decisions import REVIEWS, latest_about
 from pipelines.freshness import log_freshness, when_served
@@ -20,9 +22,11 @@ from pipelines.releasable import Registered
 from pipelines.rollout import roll_out
 from pipelines.settings import Settings
 from pipelines.step import Outcome, Report, command, run_step
-from serving.ledger import ROLLS_OUT, read_ledger, read_standing
+from serving.ledger import ROLLS_OUT, Entry, read_ledger, read_standing
 
 DECISION = "decision.json"
+
+log = structlog.get_logger()
 
 
 def run(settings: Settings, ds: date) -> Report:
@@ -48,15 +52,24 @@ def _promote(settings: Settings, digest: str, folder: Path) -> Outcome:
         way = roll_out(settings, Registered(latest.version, latest.ds, digest))
         details |= {"promoted": True, "former": way.entry.former, "parts": way.parts}
         details |= {"confirmed": way.confirmed, "silent": way.silent}
-        freshness = when_served(settings, way.entry)
-        if freshness.folded:
-            log_freshness(settings, latest.ds, "promote", digest, freshness)
-        details |= freshness.details
+        details |= _freshness(settings, way.entry)
     else:
         promoted = serves(settings, digest)
         details |= {"promoted": promoted, "why": f"{latest.action} by {latest.who}: {latest.why}"}
     (folder / DECISION).write_text(json.dumps(details, indent=1))
     return Outcome(rows=1, details=details)
+
+
+def _freshness(settings: Settings, entry: Entry) -> dict[str, object]:
+    """The bundle serves, whether or not this can be told."""
+    try:
+        freshness = when_served(settings, entry)
+    except OSError as error:
+        log.error("freshness.unknown", error=str(error))
+        return {}
+    if freshness.folded:
+        log_freshness(settings, entry.ds, "promote", entry.bundle, freshness)
+    return freshness.details
 
 
 def serves(settings: Settings, digest: str) -> bool:

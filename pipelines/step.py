@@ -110,8 +110,12 @@ class Partition:
         return self.folder / self.done().fingerprint
 
 
-class WouldRun(Exception):
-    """A step has something to do, and was only asked whether it has."""
+class Looked(Exception):
+    """A step was only asked whether it has something to do."""
+
+    def __init__(self, *, would_run: bool) -> None:
+        super().__init__()
+        self.would_run = would_run
 
 
 _only_looking: ContextVar[bool] = ContextVar("_only_looking", default=False)
@@ -119,7 +123,7 @@ _only_looking: ContextVar[bool] = ContextVar("_only_looking", default=False)
 
 @contextmanager
 def only_looking() -> Iterator[None]:
-    """Here no step does anything: one that would raises WouldRun."""
+    """Here no step does anything, or waits for one that does: `run_step` raises Looked."""
     token = _only_looking.set(True)
     try:
         yield
@@ -139,31 +143,36 @@ def run_step(
     """Run `body` into a staging folder and commit it, unless these inputs are done already.
 
     `inputs` names every digest and setting that the output depends on; `intact` says whether what
-    an output refers to outside its folder is still there. Raises WouldRun where something is to be
-    done and nobody wants it done: see `only_looking`.
+    an output refers to outside its folder is still there. Raises Looked where `only_looking`.
     """
     partition = Partition(settings, step, ds)
     fingerprint = digest_of({"step": step, "code": CODE_VERSION, **inputs})
-    with locked(settings.root / "locks" / f"{step}-{ds}.lock"):
+    output = partition.folder / fingerprint
+
+    def found() -> Report | None:
         done = partition.report()
-        output = partition.folder / fingerprint
-        if done and done.fingerprint == fingerprint and output.is_dir() and intact(output):
+        same = done is not None and done.fingerprint == fingerprint
+        return done if same and output.is_dir() and intact(output) else None
+
+    if _only_looking.get():
+        raise Looked(would_run=found() is None)
+    with locked(settings.root / "locks" / f"{step}-{ds}.lock"):
+        done = found()
+        if done is not None:
             log.info("step.unchanged", step=step, ds=str(ds), fingerprint=fingerprint)
             return done.model_copy(update={"reused": True})
-        if _only_looking.get():
-            raise WouldRun(step)
         started = time.monotonic()
         with staging(settings.root, f"{step}-{ds}") as folder:
             outcome = body(folder)
-            replace_folder(folder, partition.folder / fingerprint)
+            replace_folder(folder, output)
         report = Report(
             step=step,
             ds=ds,
             fingerprint=fingerprint,
-            digest=digest_of(file_digests(partition.folder / fingerprint)),
+            digest=digest_of(file_digests(output)),
             rows=outcome.rows,
             seconds=round(time.monotonic() - started, 3),
-            bytes=sum(p.stat().st_size for p in files_below(partition.folder / fingerprint)),
+            bytes=sum(p.stat().st_size for p in files_below(output)),
             inputs=dict(inputs),
             details=outcome.details,
         )

@@ -12,9 +12,15 @@ import psutil
 import pytest
 
 SLEEPS = "import time; time.sleep(600)"
+IN_HASTE = """
+import runpy, sys, signal
+alarm = signal.alarm
+signal.alarm = lambda seconds: alarm(min(seconds, 1))
+runpy.run_module("pipelines.contained", run_name="__main__")
+"""
 # A child, and one in a session of its own whose parent ends at once.
 FAMILY = f"""
-import subprocess, sys
+import signal, subprocess, sys
 sleep = [sys.executable, "-c", {SLEEPS!r}]
 subprocess.Popen(sleep)
 subprocess.run([sys.executable, "-c",
@@ -26,8 +32,9 @@ print("ready", flush=True)
 @pytest.fixture
 def started(request: pytest.FixtureRequest) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
-        [sys.executable, "-m", "pipelines.contained", sys.executable, "-c", FAMILY + request.param],
+        [sys.executable, "-c", IN_HASTE, sys.executable, "-c", FAMILY + request.param],
         cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -64,16 +71,32 @@ def test_the_command_is_killed(
 
 
 @pytest.mark.parametrize("started", [SLEEPS], indirect=True)
-def test_it_is_told_to_stop(started: "subprocess.Popen[str]") -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_is_told_to_stop(started: "subprocess.Popen[str]", number: signal.Signals) -> None:
     members = wait_for(started, 3)
-    started.terminate()
-    assert started.wait(20) == 128 + signal.SIGTERM
+    started.send_signal(number)
+    assert started.wait(20) == 128 + number
     assert [each for each in members if each.is_running()] == []
 
 
-@pytest.mark.parametrize("started", ["sys.exit(7)"], indirect=True)
+@pytest.mark.parametrize("started", ["sys.stdin.read(); sys.exit(7)"], indirect=True)
 def test_it_ends_by_itself_with_its_own_code(started: "subprocess.Popen[str]") -> None:
+    members = wait_for(started, 3)
+    assert started.stdin is not None
+    started.stdin.close()
     assert started.wait(20) == 7
+    assert [each for each in members if each.is_running()] == []
+
+
+@pytest.mark.parametrize(
+    "started", [f"signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"], indirect=True
+)
+def test_who_does_not_stop_when_told_is_killed(started: "subprocess.Popen[str]") -> None:
+    members = wait_for(started, 3)
+    time.sleep(0.5)  # until it ignores us
+    started.terminate()
+    assert started.wait(20) == 128 + signal.SIGKILL
+    assert [each for each in members if each.is_running()] == []
 
 
 @pytest.mark.parametrize("started", [SLEEPS], indirect=True)

@@ -231,6 +231,7 @@ def test_supervisord_starts_each_process_with_all_that_it_starts() -> None:
         for name in config.sections()
         if name.startswith("program:")
     }
+    assert {config[f"program:{name}"]["autorestart"] for name in programs} == {"true"}
     contained = ["%(ENV_LOOKALIKE_BIN)s/python", "-m", "pipelines.contained"]
     assert {name: command[:3] for name, command in programs.items()} == dict.fromkeys(
         programs, contained

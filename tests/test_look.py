@@ -13,6 +13,8 @@ from tiny_shop import DAY_1, DAY_2, HERE, command, environment, forget, import_d
 from pipelines.look import ASKED, Look, look
 from pipelines.settings import Gate, Reduce, Settings
 from pipelines.step import Partition
+from pipelines.train import checkpoints
+from serving.ledger import LEDGER
 
 TRAINING_ONLY = ("apache_beam", "cleanlab", "keras", "pandera", "tensorflow", "tf2onnx")
 
@@ -61,7 +63,21 @@ def test_a_day_that_the_gate_refused_is_looked_at_again(shop_copy: CopyShop) -> 
     settings = shop_copy(reduce=Reduce(dimensions=1), gate=Gate(min_leaf_lift=0, min_recall=1.0))
     run_steps(settings, DAY_1, ("reduce", "index"))
     assert command(settings, "gate", DAY_1).returncode == 3
-    assert look(settings, DAY_1).first == "gate"
+    assert look(settings, DAY_1).first == "bundle"  # which the gate's verdict keeps from running
+
+
+def test_a_candidate_that_nobody_has_decided_about_is_told_again(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    (settings.root / LEDGER).unlink()
+    assert look(settings, DAY_1).first == "register"
+
+
+def test_a_training_that_is_under_way_keeps_its_checkpoints(shop_copy: CopyShop) -> None:
+    settings = shop_copy()
+    folder = checkpoints(settings, DAY_1)
+    folder.mkdir(parents=True)
+    assert look(settings, DAY_1).first is None
+    assert folder.is_dir()
 
 
 def test_the_command_needs_nothing_that_only_a_training_needs(shop: Settings) -> None:

@@ -19,13 +19,14 @@ from model.errors import BadInput, Damaged, LookalikeError, Refused
 from pipelines.settings import Settings
 from pipelines.step import (
     CODE_VERSION,
+    Looked,
     Outcome,
     Partition,
     Report,
-    WouldRun,
     digest_of,
     exit_codes,
     file_digests,
+    locked,
     made_from,
     only_looking,
     previous_day,
@@ -108,12 +109,17 @@ def test_the_same_inputs_run_once(settings: Settings) -> None:
 
 
 def test_who_only_looks_runs_nothing(settings: Settings) -> None:
-    with only_looking(), pytest.raises(WouldRun, match=r"^demo$"):
-        write(settings, "abc")
+    def would_run(words: str) -> bool:
+        # Another process that holds the step's lock keeps nobody from looking.
+        lock = settings.root / "locks" / f"demo-{DAY_1}.lock"
+        with locked(lock), only_looking(), pytest.raises(Looked) as looked:
+            write(settings, words)
+        return looked.value.would_run
+
+    assert would_run("abc")
     assert state(settings) == {}
-    done = write(settings, "abc")
-    with only_looking():
-        assert write(settings, "abc") == done.model_copy(update={"reused": True})
+    write(settings, "abc")
+    assert (would_run("abc"), would_run("other")) == (False, True)
     assert write(settings, "other").rows == 5
 
 

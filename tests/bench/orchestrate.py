@@ -2,11 +2,12 @@
 
     make demo && make bench NAME=orchestrate
 
-Two real schedulers, started as `make up` starts one and as `airflow standalone` comes, run the DAG
-`daily_retrain` in turn, ROUNDS times each. Their commands are stand-ins that write down when they
-began and ended, so that what is left of a task is Airflow's. Then our scheduler runs a day of the
-demo's shop, in a copy, that was done before: its first task looks, and the others are skipped. A
-full day is what the steps of the first day took, as their reports say. Cost: 4 minutes.
+Two real schedulers, with the settings of `make up` and with those that Airflow comes with, run the
+DAG `daily_retrain` in turn, ROUNDS times each. Their commands are stand-ins that write down when
+they began and ended, so that what is left of a task is Airflow's. Then our scheduler runs a day of
+the demo's shop, in a copy, that was done before: its first task looks, and the others are skipped;
+this counts from the trigger to the end of the run. A full day is what the steps of the first day
+took, as their reports say. Cost: 4 minutes.
 """
 
 import os
@@ -92,6 +93,11 @@ class Scheduler:
         between = [_seconds(one["end_date"], other["start_date"]) for one, other in pairwise(tasks)]
         return Costs(median(inside), median(between), whole(tasks))
 
+    def seconds(self, name: str) -> float:
+        """From its trigger to its end."""
+        run = self.api.get(f"/dags/{DAG}/dagRuns/{name}").json()
+        return _seconds(run["queued_at"], run["end_date"])
+
     def _state(self, name: str) -> str:
         return str(self.api.get(f"/dags/{DAG}/dagRuns/{name}").json()["state"])
 
@@ -137,9 +143,9 @@ def in_turn(schedulers: dict[str, Scheduler], ds: date, rounds: int) -> dict[str
 def without_changes(scheduler: Scheduler, settings: Settings, ds: date, name: str) -> float:
     """Seconds of a run in which no step did anything; the first may, after another version's."""
     for number in range(TRIES):
-        done = scheduler.run(f"{name}-{number}", ds)
-        if [task["task_id"] for task in done] == ["look"]:
-            return whole(done)
+        run = f"{name}-{number}"
+        if [task["task_id"] for task in scheduler.run(run, ds)] == ["look"]:
+            return scheduler.seconds(run)
     raise SystemExit(f"The day {ds} of {ROOT} does not come to rest in {TRIES} runs.")
 
 
