@@ -105,7 +105,7 @@ class Night:
         return False
 
     def is_over(self, name: str) -> bool:
-        """Whatever else became of the run: the second day serves, and no more is to be done."""
+        """Whatever became of the run: the second day serves, and no task is left to be done."""
         serving = champion(self.settings.root)
         return (
             serving is not None
@@ -126,13 +126,19 @@ class Night:
         found = self.api.get(f"/dags/{dag}/dagRuns", params={"state": ["queued", "running"]})
         return int(found.json()["total_entries"])
 
-    def kill(self, victim: str) -> None:
+    def kill(self, victim: str) -> psutil.Process:
         """As soon as it is there: a worker without a task is none."""
         deadline = time.monotonic() + MINUTES
         while not (found := self.find(VICTIMS[victim])):
             assert time.monotonic() < deadline, f"no {victim}"
             time.sleep(0.05)
         found[0].kill()
+        return found[0]
+
+    def is_there_again(self, victim: str, killed: psutil.Process) -> bool:
+        """Another of its kind; a worker comes with the next task."""
+        others = [process for process in self.find(VICTIMS[victim]) if process != killed]
+        return not killed.is_running() and (bool(others) or victim == "worker")
 
     def find(self, words: str) -> list[psutil.Process]:
         return [
@@ -206,7 +212,8 @@ def test_a_part_is_killed_and_the_release_comes_to_its_end(night: Night, kill: K
     items = [item["item_id"] for item in httpx.get(f"{other}/v1/items").json()["items"]]
     with shoppers([other], items[:2]) as answered:
         time.sleep(kill.share * night.seconds)
-        night.kill(kill.victim)
+        killed = night.kill(kill.victim)
+        wait(lambda: night.is_there_again(kill.victim, killed), seconds=MINUTES)
         wait(lambda: night.is_over(name), seconds=5 * MINUTES)
         for path in ("search", "MLflow", "Airflow"):
             wait(lambda path=path: answers(night.machine.urls[path]), seconds=MINUTES)  # type: ignore[misc]

@@ -32,12 +32,13 @@ from pipelines.catalogue import pixel_store, read_items, read_shards
 from pipelines.champion_embedder import champion_training
 from pipelines.cycle import REFRESHED
 from pipelines.embed import embedder_path
-from pipelines.freshness import Freshness
+from pipelines.freshness import Freshness, log_freshness
 from pipelines.index import read_arrow
 from pipelines.live_day import beginning
 from pipelines.reduce import space_id
 from pipelines.refresh import News, read_news
-from pipelines.settings import Preprocess, Settings
+from pipelines.server_process import free_port
+from pipelines.settings import Preprocess, Registry, Settings
 from pipelines.step import STEPS, Outcome, Partition, file_digests, run_step
 from pipelines.tracking import client, experiment_id
 from serving.item import Item
@@ -294,6 +295,17 @@ def test_freshness_counts_what_the_bundle_has() -> None:
         "freshness_seconds": {"oldest": 540.0, "newest": 420.0},
     }
     assert Freshness.of([], frozenset(), sealed).details == {}
+
+
+def test_a_figure_that_nobody_takes_down_harms_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = Registry(tracking_uri=f"http://127.0.0.1:{free_port()}")
+    figures = Freshness(2, 1, oldest_seconds=60.0, newest_seconds=5.0)
+    log_freshness(Settings(root=tmp_path, registry=away), DAY_1, "promote", "a1b2", figures)
+    said = capsys.readouterr().out
+    assert "freshness.not_logged" in said
+    assert "freshness_seconds_oldest=60.0" in said
 
 
 @pytest.mark.slow
