@@ -102,7 +102,7 @@ def _by_manifest(settings: Settings, digest: str, ds: date) -> str | None:
 
 def _by_registry(settings: Settings, digests: list[str]) -> dict[str, str]:
     from pipelines.artefacts import is_in_store  # MLflow takes seconds to import
-    from pipelines.registry import versions
+    from pipelines.registry import stage_of, versions
     from pipelines.tracking import client
 
     version_of = {version.tags.get("bundle"): version for version in versions(settings)}
@@ -113,7 +113,7 @@ def _by_registry(settings: Settings, digests: list[str]) -> dict[str, str]:
         version = version_of.get(digest)
         if version is None:
             why[digest] = "not registered"
-        elif version.current_stage in CANDIDATES or str(version.version) in aliased:
+        elif stage_of(version) in CANDIDATES or str(version.version) in aliased:
             why[digest] = "candidate"
         elif version.tags.get(PINNED, "").strip().lower() not in NO:
             why[digest] = "pinned"

@@ -1,8 +1,8 @@
 """The MLflow registered model of the shop: a version a bundle, stages and aliases.
 
 Stages are deprecated since MLflow 2.9 but are how people review and roll back; this file is the
-only one that asks MLflow for them, and without them all works by ledger and aliases. What they
-should be is in `pipelines/stages.py`.
+only one that asks MLflow for them. Under an MLflow that has none any more the tag `stage` of a
+version is its stage, for people as for us. What stages should be is in `pipelines/stages.py`.
 """
 
 import warnings
@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
@@ -24,6 +25,7 @@ from pipelines.tracking import client, experiment_id
 from serving.bundle import Bundle
 
 KINDS = ("all", "held-out", "new", "wild")
+STAGE = "stage"  # a tag
 ARTIFACT = "bundle"  # the folder of a run that holds the bundle
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 
@@ -62,11 +64,11 @@ def register_bundle(
         version = str(created.version)
     with _quiet_stages():
         found = tracker.get_model_version(name, version)
-        _store_evidence(settings, found, evidence)
-        if found.current_stage == "None":
-            # The stage last: it says that both are done.
-            tracker.set_registered_model_alias(name, CHALLENGER, version)
-            tracker.transition_model_version_stage(name, version, "Staging")
+    _store_evidence(settings, found, evidence)
+    if stage_of(found) == "None":
+        # The stage last: it says that both are done.
+        tracker.set_registered_model_alias(name, CHALLENGER, version)
+        move_stage(settings, version, "Staging")
     return version
 
 
@@ -89,7 +91,7 @@ def list_versions(settings: Settings) -> list[Version]:
     return [
         Version(
             number=str(found.version),
-            stage=found.current_stage,
+            stage=stage_of(found),
             digest=found.tags["bundle"],
             ds=date.fromisoformat(found.tags["ds"]),
             tags=dict(found.tags),
@@ -99,9 +101,23 @@ def list_versions(settings: Settings) -> list[Version]:
     ]
 
 
+def stage_of(version: ModelVersion) -> str:
+    if not _has_stages():
+        return str(version.tags.get(STAGE, "None"))
+    with _quiet_stages():
+        return str(version.current_stage)
+
+
 def move_stage(settings: Settings, version: str, stage: str) -> None:
+    if not _has_stages():
+        note(settings, version, {STAGE: stage})
+        return
     with _quiet_stages():
         client(settings).transition_model_version_stage(settings.registry.model, version, stage)
+
+
+def _has_stages() -> bool:
+    return hasattr(MlflowClient, "transition_model_version_stage")
 
 
 def note(settings: Settings, version: str, tags: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.registry import versions
+from pipelines.registry import stage_of, versions
 from pipelines.replicas import Replica, ask_replicas
 from pipelines.settings import Settings
 from pipelines.waiting import waiting_for_review
@@ -69,7 +69,7 @@ def _bundle(settings: Settings, version: Any) -> dict[str, Any]:
     row: dict[str, Any] = {
         "version": str(version.version),
         "bundle": digest,
-        "stage": version.current_stage,
+        "stage": stage_of(version),
         "ds": version.tags.get("ds"),
         "space_id": version.tags.get("space_id"),
         "trained": version.tags.get("trained"),

@@ -4,12 +4,13 @@ import json
 
 import pytest
 from conftest import CopyShop
+from mlflow import MlflowClient
 from released import add_candidate, approve, champion_version, damage, history, notes
 from test_registry import aliases, stages
 from tiny_shop import DAY_2, environment
 
 from pipelines.follow import REFUSED, REVIEW, REVIEWED_BY, follow, main
-from pipelines.registry import list_versions, move_stage, note
+from pipelines.registry import STAGE, list_versions, move_stage, note
 from pipelines.release import promote_bundle, roll_back
 from pipelines.settings import Registry, Review, Settings
 from pipelines.stages import LEFT, sync
@@ -212,3 +213,33 @@ def test_nobody_waits_for_a_rollout_that_another_process_carries(two_days_copy: 
     with locked(settings.root / "locks" / ROLLOUT_LOCK):
         assert to_carry_on(settings) is None
     assert to_carry_on(settings) == entry
+
+
+def test_an_mlflow_that_has_no_stages_any_more(
+    two_days_copy: CopyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a tag is the stage; that it is not there after the upgrade is nobody's decision."""
+    settings = two_days_copy()
+    monkeypatch.delattr(MlflowClient, "transition_model_version_stage")
+
+    def shown() -> dict[str, str]:
+        return {version.number: version.stage for version in list_versions(settings)}
+
+    assert shown() == {"1": "None", "2": "None"}
+    assert said(settings) == []
+    assert shown() == {"1": "Archived", "2": "Production"}
+    candidate = add_candidate(settings)
+    assert shown() == {"1": "Archived", "2": "Production", "3": "Staging"}
+    note(settings, "3", {STAGE: "Production", REVIEWED_BY: "ada"})
+    moved = "moved from Staging to Production in MLflow"
+    assert said(settings) == [("approve", "3", "ada", moved)]
+    promote_bundle(settings, candidate, who="ada", why=moved)
+    assert shown() == {"1": "Archived", "2": "Archived", "3": "Production"}
+    note(settings, "2", {STAGE: "Production", REVIEWED_BY: "bob"})
+    assert said(settings) == [
+        ("rollback", "2", "bob", "moved from Archived to Production in MLflow")
+    ]
+    assert shown() == {"1": "Archived", "2": "Production", "3": "Archived"}
+    assert aliases(settings) == {"champion": "2", "previous": "1"}
+    assert stages(settings)["2"] == "Production"  # as MLflow had it, untouched since
+    assert stages(settings)["3"] == "None"
