@@ -16,10 +16,12 @@ import httpx
 from pydantic import SecretStr
 from test_registry import sealed
 from tiny_bundle import OPERATOR, OPERATOR_SECRET, site
-from tiny_shop import DAY_2
+from tiny_shop import DAY_1, DAY_2
 
 from pipelines.blessing import keep_blessing, read_blessing
+from pipelines.bundle import bundle_digest
 from pipelines.evidence_record import read_evidence
+from pipelines.golden import item_ids
 from pipelines.registry import list_versions, register_bundle
 from pipelines.releasable import Registered
 from pipelines.release import review_bundle
@@ -67,6 +69,15 @@ def notes(settings: Settings, version: str) -> tuple[str, ...]:
     """State, who and why, as people read them in the registry."""
     (found,) = [each for each in list_versions(settings) if each.number == version]
     return tuple(found.tags[name] for name in (STATE, WHO, WHY) if name in found.tags)
+
+
+def items_of_both_days(settings: Settings) -> list[str]:
+    """What neither bundle answers with nothing: the second day deletes one."""
+    first, second = (
+        set(item_ids(settings.root / "bundles" / bundle_digest(settings, ds)))
+        for ds in (DAY_1, DAY_2)
+    )
+    return sorted(first & second)
 
 
 def champion_version(settings: Settings) -> str:

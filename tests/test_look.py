@@ -11,7 +11,7 @@ from conftest import CopyShop
 from tiny_shop import DAY_1, DAY_2, HERE, command, environment, forget, import_day_2, run_steps
 
 from pipelines.look import ASKED, Look, look
-from pipelines.settings import Gate, Reduce, Settings
+from pipelines.settings import Gate, Reduce, Registry, Settings
 from pipelines.step import Partition
 from pipelines.train import checkpoints
 from serving.ledger import LEDGER
@@ -66,14 +66,19 @@ def test_a_day_that_the_gate_refused_is_looked_at_again(shop_copy: CopyShop) -> 
     assert look(settings, DAY_1).first == "bundle"  # which the gate's verdict keeps from running
 
 
-def test_a_candidate_that_nobody_has_decided_about_is_told_again(shop_copy: CopyShop) -> None:
-    settings = shop_copy()
+def test_a_candidate_that_nobody_has_decided_about_is_told_again(
+    shop: Settings, shop_copy: CopyShop
+) -> None:
+    settings = shop_copy(registry=Registry(tracking_uri=shop.tracking_uri))
+    assert look(settings, DAY_1).first is None
     (settings.root / LEDGER).unlink()
     assert look(settings, DAY_1).first == "register"
 
 
-def test_a_training_that_is_under_way_keeps_its_checkpoints(shop_copy: CopyShop) -> None:
-    settings = shop_copy()
+def test_a_training_that_is_under_way_keeps_its_checkpoints(
+    shop: Settings, shop_copy: CopyShop
+) -> None:
+    settings = shop_copy(registry=Registry(tracking_uri=shop.tracking_uri))
     folder = checkpoints(settings, DAY_1)
     folder.mkdir(parents=True)
     assert look(settings, DAY_1).first is None

@@ -19,7 +19,7 @@ import pytest
 from machine import Machine
 from pydantic import SecretStr
 from real_airflow import answers, wait
-from released import shoppers
+from released import items_of_both_days, shoppers
 from test_registry import aliases, stages
 from test_release_faults import check_agreement, day_before
 from tiny_bundle import OPERATOR, OPERATOR_SECRET
@@ -209,8 +209,7 @@ def test_a_part_is_killed_and_the_release_comes_to_its_end(night: Night, kill: K
     name = night.begin()
     assert day_that_serves(night.settings.root) == DAY_1
     other = night.settings.rollout.replicas[1]
-    items = [item["item_id"] for item in httpx.get(f"{other}/v1/items").json()["items"]]
-    with shoppers([other], items[:2]) as answered:
+    with shoppers([other], items_of_both_days(night.settings)[:2]) as answered:
         time.sleep(kill.share * night.seconds)
         killed = night.kill(kill.victim)
         wait(lambda: night.is_there_again(kill.victim, killed), seconds=MINUTES)

@@ -8,11 +8,10 @@ import signal
 import time
 from dataclasses import dataclass
 
-import httpx
 import pytest
 from conftest import CopyShop
 from real_mlflow import mlflow_server
-from released import replicas, shoppers
+from released import items_of_both_days, replicas, shoppers
 from test_registry import aliases, stages
 from tiny_shop import DAY_1, DAY_2, command, copy_shop, finish, start
 
@@ -109,8 +108,7 @@ def test_killed_and_done_again(
     day_before(settings)
     with replicas(settings, 2) as shop:
         urls = shop.rollout.replicas
-        items = [item["item_id"] for item in httpx.get(f"{urls[0]}/v1/items").json()["items"]]
-        with shoppers(urls, items[:2]) as answers:
+        with shoppers(urls, items_of_both_days(settings)[:2]) as answers:
             before(shop, kill.name)
             entries = len(read_ledger(settings.root))
             process = start(shop, *MODULES[kill.name])
