@@ -10,12 +10,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CopyShop
+from kills import Kill
 from test_registry import aliases, stages
 from tiny_shop import (
     DAY_1,
@@ -46,17 +46,6 @@ REPEATABLE = ("ingest", "embed", "reduce")  # the same bytes again
 BALLAST = "ballast"
 
 
-@dataclass(frozen=True)
-class Kill:
-    """After which share of the step's work the process dies."""
-
-    step: str
-    share: float
-
-    def __str__(self) -> str:
-        return f"{self.step}-{self.share:.2f}"
-
-
 def moments(seed: int) -> list[Kill]:
     """Two in each of the long steps, one in the others."""
     rng = random.Random(seed)
@@ -69,7 +58,7 @@ def moments(seed: int) -> list[Kill]:
 
 FAST = ("ingest", "bundle")
 KILLS = [
-    pytest.param(kill, id=str(kill), marks=[] if kill.step in FAST else pytest.mark.slow)
+    pytest.param(kill, id=str(kill), marks=[] if kill.name in FAST else pytest.mark.slow)
     for kill in moments(20261119)
 ]
 
@@ -94,8 +83,8 @@ def before_the_step(settings: Settings, step: str) -> None:
 
 def kill_during(settings: Settings, kill: Kill, seconds: float) -> None:
     """Start the step, wait for its work to begin, kill it after the share of `seconds`."""
-    process = start_step(settings, kill.step, DAY_1)
-    begun = settings.root / "staging" / f"{kill.step}-{DAY_1}"
+    process = start_step(settings, kill.name, DAY_1)
+    begun = settings.root / "staging" / f"{kill.name}-{DAY_1}"
     while process.poll() is None and not begun.exists():
         time.sleep(0.0005)
     time.sleep(kill.share * seconds)
@@ -177,12 +166,12 @@ def test_a_killed_step_ends_like_one_that_was_not(
     shop: Settings, shop_copy: CopyShop, kill: Kill
 ) -> None:
     settings = shop_copy()
-    before_the_step(settings, kill.step)
-    kill_during(settings, kill, Partition(shop, kill.step, DAY_1).done().seconds)
+    before_the_step(settings, kill.name)
+    kill_during(settings, kill, Partition(shop, kill.name, DAY_1).done().seconds)
     check_nothing_partial(settings)
-    run_step_of(settings, kill.step, DAY_1)
+    run_step_of(settings, kill.name, DAY_1)
     check_nothing_partial(settings)
-    check_like(settings, shop, kill.step)
+    check_like(settings, shop, kill.name)
     assert list((settings.root / "staging").iterdir()) == []
 
 
@@ -194,9 +183,9 @@ def test_a_day_killed_ten_times_ends_in_production(shop: Settings, shop_copy: Co
     for folder in ("pixels", "transform_cache", "embeddings", "mlflow-artifacts"):
         shutil.rmtree(settings.root / folder)
     for kill in moments(7):
-        until = STEPS.index(kill.step)
+        until = STEPS.index(kill.name)
         run_steps(settings, DAY_1, STEPS[:until])
-        kill_during(settings, kill, Partition(shop, kill.step, DAY_1).done().seconds)
+        kill_during(settings, kill, Partition(shop, kill.name, DAY_1).done().seconds)
         check_nothing_partial(settings)
         run_steps(settings, DAY_1, STEPS[: until + 1])
     check_nothing_partial(settings)

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from kills import Kill
 from machine import Machine
 from pydantic import SecretStr
 from real_airflow import answers, wait
@@ -53,17 +54,6 @@ ROLLOUT = {  # of a busy machine, whose times say nothing
     "shadow_seconds": 4, "canary_seconds": 4, "shadow_share": 1, "canary_share": 0.5,
     "max_slowdown": 1000,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Whom, and after which share of the time that a release takes undisturbed."""
-
-    victim: str
-    share: float
-
-    def __str__(self) -> str:
-        return f"{self.victim}-{self.share:.2f}"
 
 
 def moments(seed: int, each: int = 5) -> list[Kill]:
@@ -211,8 +201,8 @@ def test_a_part_is_killed_and_the_release_comes_to_its_end(night: Night, kill: K
     other = night.settings.rollout.replicas[1]
     with shoppers([other], items_of_both_days(night.settings)[:2]) as answered:
         time.sleep(kill.share * night.seconds)
-        killed = night.kill(kill.victim)
-        wait(lambda: night.is_there_again(kill.victim, killed), seconds=MINUTES)
+        killed = night.kill(kill.name)
+        wait(lambda: night.is_there_again(kill.name, killed), seconds=MINUTES)
         wait(lambda: night.is_over(name), seconds=5 * MINUTES)
         for path in ("search", "MLflow", "Airflow"):
             wait(lambda path=path: answers(night.machine.urls[path]), seconds=MINUTES)  # type: ignore[misc]

@@ -6,10 +6,10 @@ What was killed is done again, as Airflow would; nothing is promoted by halves m
 import random
 import signal
 import time
-from dataclasses import dataclass
 
 import pytest
 from conftest import CopyShop
+from kills import Kill
 from real_mlflow import mlflow_server
 from released import items_of_both_days, replicas, shoppers
 from test_registry import aliases, stages
@@ -36,17 +36,6 @@ MODULES = {  # what is killed, and how it is started
     "follow": ("-m", "pipelines.follow"),
     "roll_back": ("-m", "pipelines.roll_back", "--why", "odd"),
 }
-
-
-@dataclass(frozen=True)
-class Kill:
-    """After which share of the time that the command takes undisturbed."""
-
-    name: str
-    share: float
-
-    def __str__(self) -> str:
-        return f"{self.name}-{self.share:.2f}"
 
 
 def moments(seed: int) -> list[Kill]:
